@@ -1,0 +1,78 @@
+# Needs Go and make; everything else is built from the modules that tools/go.mod
+# pins. "make" alone lists the targets.
+
+GO       ?= go
+FUZZTIME ?= 10s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+bin   := bin
+tools := .bin
+lint  := $(tools)/golangci-lint
+
+# The race detector needs a C compiler. Without one the tests still run.
+race := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint unit check-format check-modules fmt fuzz bench vuln docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## start simulator and sidecar, make sample calls, stay up
+	$(GO) run ./cmd/demo
+
+build: ## build the programs into bin/
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(bin)/ ./cmd/...
+
+test: check-format check-modules lint unit ## everything that CI checks
+
+lint: $(lint) ## go vet and the linters of .golangci.yml
+	$(GO) vet ./...
+	$(lint) run
+
+unit: ## the tests alone
+	$(if $(race),,@echo 'no C compiler: the tests run without the race detector')
+	$(GO) test $(race) -shuffle=on ./...
+
+check-format:
+	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal *.go)" || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; fi
+
+check-modules:
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+fmt: ## format all code
+	"$$($(GO) env GOROOT)/bin/gofmt" -w cmd internal *.go
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+bench: $(tools)/benchstat ## every benchmark, compared with the run before
+	@mkdir -p $(bin)
+	@if [ -f $(bin)/bench.txt ]; then mv $(bin)/bench.txt $(bin)/bench-before.txt; fi
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./... > $(bin)/bench.txt
+	@$(tools)/benchstat $$(ls $(bin)/bench-before.txt 2>/dev/null) $(bin)/bench.txt
+
+vuln: $(tools)/govulncheck ## known vulnerabilities in what is used (needs the network)
+	$(tools)/govulncheck ./...
+
+docs: ## write docs/configuration.md from the code
+	$(GO) generate ./internal/config
+
+clean: ## remove what was built, tools too
+	rm -rf $(bin) $(tools)
+
+# A tool is built anew when another version of anything is pinned.
+$(tools)/golangci-lint: package := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(tools)/govulncheck:   package := golang.org/x/vuln/cmd/govulncheck
+$(tools)/benchstat:     package := golang.org/x/perf/cmd/benchstat
+$(tools)/golangci-lint $(tools)/govulncheck $(tools)/benchstat: tools/go.mod tools/go.sum
+	@mkdir -p $(tools)
+	cd tools && $(GO) build -trimpath -o ../$@ $(package)
+	@touch $@
