@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// sweepEvery is how often, at most, a Put looks for entries whose time is over.
+const sweepEvery = time.Minute
+
+// Memory is a [Store] inside the process.
+type Memory struct {
+	mu       sync.Mutex // guards all below
+	entries  map[Key]stored
+	versions uint64
+	swept    time.Time
+	watchers map[Key]map[chan struct{}]struct{}
+	queues   map[Key][]chan struct{} // who waits for a lock; present = held
+}
+
+type stored struct {
+	Entry
+	until time.Time
+}
+
+var _ Store = (*Memory)(nil)
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{
+		entries:  make(map[Key]stored),
+		swept:    time.Now(),
+		watchers: make(map[Key]map[chan struct{}]struct{}),
+		queues:   make(map[Key][]chan struct{}),
+	}
+}
+
+// Get implements [Store].
+func (m *Memory) Get(_ context.Context, key Key) (Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.get(key)
+}
+
+func (m *Memory) get(key Key) (Entry, error) {
+	s, ok := m.entries[key]
+	if !ok || !time.Now().Before(s.until) {
+		return Entry{}, ErrMissing
+	}
+	return s.Entry, nil
+}
+
+// Put implements [Store].
+func (m *Memory) Put(_ context.Context, key Key, value []byte, ttl time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.sweep(now)
+	m.versions++
+	m.entries[key] = stored{Entry{value, m.versions}, now.Add(ttl)}
+	m.wake(key)
+	return nil
+}
+
+// Take implements [Store].
+func (m *Memory) Take(_ context.Context, key Key) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, err := m.get(key)
+	if err != nil {
+		return nil, err
+	}
+	delete(m.entries, key)
+	m.wake(key)
+	return e.Value, nil
+}
+
+// Delete implements [Store].
+func (m *Memory) Delete(_ context.Context, key Key) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.entries, key)
+	m.wake(key)
+	return nil
+}
+
+// Watch implements [Store].
+func (m *Memory) Watch(_ context.Context, key Key) (<-chan struct{}, func(), error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ch := make(chan struct{})
+	if m.watchers[key] == nil {
+		m.watchers[key] = make(map[chan struct{}]struct{})
+	}
+	m.watchers[key][ch] = struct{}{}
+	return ch, func() { m.unwatch(key, ch) }, nil
+}
+
+func (m *Memory) unwatch(key Key, ch chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.watchers[key], ch)
+	if len(m.watchers[key]) == 0 {
+		delete(m.watchers, key)
+	}
+}
+
+// wake tells the watchers of key; m.mu is held.
+func (m *Memory) wake(key Key) {
+	for ch := range m.watchers[key] {
+		close(ch)
+	}
+	delete(m.watchers, key)
+}
+
+// sweep removes what has expired; m.mu is held. It replaces a goroutine that
+// would have to be stopped: a store that nobody writes to does not grow.
+func (m *Memory) sweep(now time.Time) {
+	if now.Sub(m.swept) < sweepEvery {
+		return
+	}
+	m.swept = now
+	for key, s := range m.entries {
+		if !now.Before(s.until) {
+			delete(m.entries, key)
+		}
+	}
+}
+
+// Len is how many entries of a kind are alive.
+func (m *Memory) Len(kind string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, n := time.Now(), 0
+	for key, s := range m.entries {
+		if key.Kind == kind && now.Before(s.until) {
+			n++
+		}
+	}
+	return n
+}
