@@ -1,0 +1,211 @@
+// Package tenantmap finds out on whose behalf a request is made: which organizations, and which journal.
+//
+// The caller says it with headers. Nothing is guessed and nothing is repaired: a tenant that is wrong by one digit is
+// another customer's, so whatever is unclear is refused, with a code, the reason, and what to do about it.
+//
+//	Sfm-Orgnr-Parent  the top-level unit, nine digits; required
+//	Sfm-Orgnr-Child   the sub-unit, nine digits; left out when the parent itself is meant
+//	Sfm-Journal-Id    the journal, a UUID; required
+//	Sfm-Tenant        an alias from the registry, in place of the three
+package tenantmap
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// The headers that name a tenant, in the canonical form of net/http.
+const (
+	ParentHeader  = "Sfm-Orgnr-Parent"
+	ChildHeader   = "Sfm-Orgnr-Child"
+	JournalHeader = "Sfm-Journal-Id"
+	AliasHeader   = "Sfm-Tenant"
+)
+
+// Headers lists all of them. None may reach the upstream.
+var Headers = []string{ParentHeader, ChildHeader, JournalHeader, AliasHeader}
+
+const (
+	// maxHeader is the longest value of a header, in bytes.
+	maxHeader = 256
+	// maxWarned bounds how many organization numbers are remembered as warned about.
+	maxWarned = 1000
+)
+
+// Tenant is on whose behalf a request is made. It is comparable; compare it [Tenant.Folded] where letter case must not
+// matter. Organization numbers and journal ids are no personal data.
+type Tenant struct {
+	// Parent is the organization number of the top-level unit.
+	Parent string
+	// Child is that of the sub-unit. If empty, the parent itself is meant.
+	Child string
+	// Journal is the journal's UUID, in the letter case it was written in, without braces.
+	Journal string
+}
+
+// Folded is the tenant with its journal in lower case, fit for comparing and for keys.
+func (t Tenant) Folded() Tenant {
+	t.Journal = strings.ToLower(t.Journal)
+	return t
+}
+
+// Options are the map's settings.
+type Options struct {
+	// CheckDigit says what happens to an organization number whose check digit (modulus 11) is wrong: "warn" lets it
+	// pass, since some of NHN's own test numbers fail; "strict" refuses it. If empty, "warn".
+	CheckDigit string
+	// Listed lets only tenants of the registry pass. As long as there is no registry, those are none.
+	Listed bool
+	// Warn is told of an organization number that fails the check and passes: the field and the number, as in
+	// "Sfm-Orgnr-Parent 100100127". Once for each number, up to a thousand. If nil, nobody is told.
+	Warn func(orgnrField string)
+}
+
+// Map turns what a caller says into a [Tenant]. It is safe for concurrent use.
+type Map struct {
+	strict, listed bool
+	warn           func(string)
+
+	mu     sync.Mutex
+	warned map[string]struct{} // organization numbers; guarded by mu
+}
+
+// New makes a map. It returns an error if CheckDigit is none of the known words.
+func New(opts Options) (*Map, error) {
+	switch opts.CheckDigit {
+	case "", "warn", "strict":
+	default:
+		return nil, errors.New(`making a tenant map: the check digit option is neither "warn" nor "strict"`)
+	}
+	return &Map{
+		strict: opts.CheckDigit == "strict",
+		listed: opts.Listed,
+		warn:   opts.Warn,
+		warned: make(map[string]struct{}),
+	}, nil
+}
+
+// Lookup reads a request's headers. The error is always an [Error], with one of these codes:
+//
+//   - request-invalid: a header came twice, empty, or with more than 256 bytes
+//   - tenant-ambiguous: the alias came together with any of the other three
+//   - tenant-missing, tenant-invalid: parent or journal is absent; one of the three is malformed
+//   - tenant-unknown: the alias, or the tenant where only listed ones may pass, is not in the registry
+func (m *Map) Lookup(h http.Header) (Tenant, error) {
+	var values [4]string
+	for i, name := range Headers {
+		value, err := single(name, h[name])
+		if err != nil {
+			return Tenant{}, err
+		}
+		values[i] = value
+	}
+	parent, child, journal, alias := values[0], values[1], values[2], values[3]
+	if alias == "" {
+		return m.judge(fieldNames{ParentHeader, ChildHeader, JournalHeader}, Tenant{parent, child, journal})
+	}
+	if parent != "" || child != "" || journal != "" {
+		return Tenant{}, &Error{
+			code:   "tenant-ambiguous",
+			detail: AliasHeader + " was sent together with organization numbers or a journal-id",
+			hint:   "Send either " + AliasHeader + " or " + ParentHeader + ", " + ChildHeader + " and " + JournalHeader + ".",
+		}
+	}
+	return Tenant{}, &Error{
+		code:   "tenant-unknown",
+		detail: "the alias in " + AliasHeader + " is not in the tenant registry",
+		hint:   "Use an alias of the registry (TENANTS_FILE), or send organization numbers and journal-id themselves.",
+	}
+}
+
+// single gives a header's only value, or "" if it was not sent.
+func single(name string, values []string) (string, error) {
+	refuse := func(what, hint string) (string, error) {
+		return "", &Error{code: "request-invalid", detail: name + " " + what, hint: hint}
+	}
+	switch {
+	case len(values) == 0:
+		return "", nil
+	case len(values) > 1:
+		return refuse("was sent more than once", "Send it once.")
+	case values[0] == "":
+		return refuse("is empty", "Leave the header out, or give it a value.")
+	case len(values[0]) > maxHeader:
+		return refuse(fmt.Sprintf("has more than %d bytes", maxHeader), "No value of this header is that long.")
+	}
+	return values[0], nil
+}
+
+// Parse judges a tenant that did not come in headers; an empty child means none. Its errors are those of
+// [Map.Lookup], with the names parent, child and journal.
+func (m *Map) Parse(parent, child, journal string) (Tenant, error) {
+	return m.judge(fieldNames{"parent", "child", "journal"}, Tenant{parent, child, journal})
+}
+
+// fieldNames is what the caller calls the three values.
+type fieldNames struct{ parent, child, journal string }
+
+// judge checks what was said; t holds the values as they came.
+func (m *Map) judge(names fieldNames, t Tenant) (Tenant, error) {
+	if t.Parent == "" {
+		return Tenant{}, missing(names.parent, "Send the organization number of the top-level unit, also when a sub-unit is meant.")
+	}
+	if t.Journal == "" {
+		return Tenant{}, missing(names.journal, "Send the UUID of the customer's journal.")
+	}
+	if err := m.orgnr(names.parent, t.Parent); err != nil {
+		return Tenant{}, err
+	}
+	if t.Child == t.Parent {
+		return Tenant{}, invalid(names.child, "is "+t.Child+", the parent's own number", "Leave the child out when the parent itself is meant.")
+	}
+	if t.Child != "" {
+		if err := m.orgnr(names.child, t.Child); err != nil {
+			return Tenant{}, err
+		}
+	}
+	var err error
+	if t.Journal, err = journalID(names.journal, t.Journal); err != nil {
+		return Tenant{}, err
+	}
+	if m.listed {
+		return Tenant{}, &Error{
+			code:   "tenant-unknown",
+			detail: "the organization " + t.Parent + " with this journal-id is not in the tenant registry",
+			hint:   "Only tenants of the registry are let through (TENANTS_FILE, TENANTS_POLICY).",
+		}
+	}
+	return t, nil
+}
+
+// orgnr judges an organization number. One that is not nine digits is never repeated in an error: it may be anything, a
+// national identity number above all.
+func (m *Map) orgnr(name, number string) error {
+	switch {
+	case !isOrgnr(number):
+		return invalid(name, "is not an organization number", "Send nine digits, without spaces.")
+	case checkDigitFits(number):
+		return nil
+	case m.strict:
+		return invalid(name, "is "+number+", whose check digit is wrong",
+			"Look for a mistyped digit. Test numbers that fail the check need SIDECAR_ORGNR_CHECK=warn.")
+	}
+	if m.warn != nil && m.firstWarning(number) {
+		m.warn(name + " " + number)
+	}
+	return nil
+}
+
+// firstWarning reports whether a number was not warned about before. When the memory is full, it stays silent.
+func (m *Map) firstWarning(number string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.warned[number]; known || len(m.warned) >= maxWarned {
+		return false
+	}
+	m.warned[number] = struct{}{}
+	return true
+}
