@@ -1,0 +1,60 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// notYet lists what this version of the sidecar knows of but does not do. A
+// variable that asks for such a thing is refused rather than ignored: the
+// operator would believe it done. When a thing comes to be done, its row goes.
+var notYet = []struct {
+	variable string
+	asks     func(value string) bool
+	problem  string // what is asked for
+	mend     string
+}{
+	{"HELSEID_GRANT", lists(GrantTokenExchange), "token-exchange", "leave it out of the list"},
+	{"HELSEID_LOGIN_TENANT", is(LoginTenantRequestObject), LoginTenantRequestObject, unsetIt},
+	{"SFM_SESSION_KEEPALIVE", is("true", "1", "t"), "keeping SFM's sessions alive", unsetIt},
+	{"TENANTS_FILE", anything, "a tenant registry", unsetIt},
+	{"TENANTS_POLICY", is(PolicyListed), "listed", unsetIt},
+	{"BRREG_URL", anything, "asking this register", unsetIt},
+	{"ADRESSEREGISTERET_URL", anything, "asking this register", unsetIt},
+	{"SELVBETJENING_URL", anything, "asking this register", unsetIt},
+	{"SIDECAR_ALLOWED_SIDS", anything, "telling callers apart by SID", unsetIt},
+	{"SIDECAR_ENABLE_QUIT", is("true", "1", "t"), "ending the process over HTTP", unsetIt},
+	{"SIDECAR_STORE", not(StoreMemory), "a shared store", unsetIt},
+	{"SIDECAR_STORE_KEY", anything, "a shared store", unsetIt},
+	{"SIDECAR_SESSION_STORE", is("keyring"), "keyring", unsetIt},
+	{"SIDECAR_AUDIT_FILE", anything, "an audit stream", unsetIt},
+	{"OTEL_EXPORTER_OTLP_ENDPOINT", anything, "exporting traces", unsetIt},
+	{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", anything, "exporting traces", unsetIt},
+}
+
+const unsetIt = "unset it"
+
+// refuseNotYet reports each variable that asks for something in notYet. The
+// value itself is not repeated: a store's address may hold a password.
+func refuseNotYet(vars map[string]string, found *findings) {
+	for _, row := range notYet {
+		value, set := vars[row.variable]
+		if set && row.asks(strings.TrimSpace(value)) {
+			found.fault(row.variable, row.problem+" is not yet supported by this version", row.mend)
+		}
+	}
+}
+
+func anything(string) bool { return true }
+
+func is(values ...string) func(string) bool {
+	return func(value string) bool { return slices.Contains(values, strings.ToLower(value)) }
+}
+
+func not(value string) func(string) bool {
+	return func(asked string) bool { return asked != value }
+}
+
+func lists(word string) func(string) bool {
+	return func(value string) bool { return slices.Contains(words(value), word) }
+}

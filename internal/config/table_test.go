@@ -1,0 +1,87 @@
+package config_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sfm-sidecar/internal/config"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+// TestMarkdown compares docs/configuration.md with what the code says.
+func TestMarkdown(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "configuration.md")
+	var want bytes.Buffer
+	if err := config.WriteMarkdown(&want); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")) // a checkout on Windows
+	if diff := cmp.Diff(want.String(), string(got)); diff != "" {
+		t.Errorf("docs/configuration.md is out of date; run \"make docs\" (-want +got):\n%s", diff)
+	}
+}
+
+func TestTable(t *testing.T) {
+	byName := make(map[string]config.Variable)
+	for _, v := range config.Table() {
+		byName[v.Name] = v
+	}
+	if v := byName["HELSEID_CLIENT_JWK"]; !v.Secret || !v.Required || v.Section != "HelseID" || v.Meaning == "" {
+		t.Errorf("HELSEID_CLIENT_JWK: %+v", v)
+	}
+	if v := byName["SIDECAR_STORE_TIMEOUT"]; v.Default != "500ms" || v.Required || v.Secret {
+		t.Errorf("SIDECAR_STORE_TIMEOUT: %+v", v)
+	}
+	if v := byName["TENANTS_FILE"]; v.NotYet == "" {
+		t.Errorf("TENANTS_FILE: %+v", v)
+	}
+}
+
+func TestWriteCurrent(t *testing.T) {
+	var out strings.Builder
+	environ := with("SIDECAR_CALLER_KEY_FILE="+write(t, "key"), "HELSEID_CLIENT_ID=", "LOG_LEVEL=debug", "HELSEID_TIMEOUT=nonsense",
+		"SIDECAR_STORE=redis://user:pass@word@host/0")
+	if err := config.WriteCurrent(&out, environ); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(map[string]string)
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Fields(line); len(fields) > 1 {
+			lines[fields[0]] = strings.Join(fields[1:], " ")
+		}
+	}
+	want := map[string]string{
+		"HELSEID_CLIENT_ID":         "- required, not set",
+		"HELSEID_CLIENT_JWK":        "[hidden] set",
+		"HELSEID_SCOPES":            "e-helse:sfm.api/sfm.api2 default",
+		"HELSEID_TIMEOUT":           "nonsense set",
+		"SIDECAR_STORE":             "redis://[hidden]@host/0 set",
+		"SIDECAR_MAX_SIGTERM_DELAY": "2m10s default",
+		"LOG_LEVEL":                 "debug set",
+		"TENANTS_FILE":              "- default",
+	}
+	for name, line := range want {
+		if lines[name] != line {
+			t.Errorf("%s: %q, want %q", name, lines[name], line)
+		}
+	}
+	if got := lines["SIDECAR_CALLER_KEY"]; !strings.HasPrefix(got, "[hidden] from ") {
+		t.Errorf("SIDECAR_CALLER_KEY: %q", got)
+	}
+}
