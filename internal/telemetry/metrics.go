@@ -1,0 +1,148 @@
+package telemetry
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// namespace begins the name of every metric of ours.
+const namespace = "sfm_sidecar"
+
+// Metrics is the sidecar's metrics, in a registry of their own. Its methods are
+// safe for concurrent use. Their arguments become labels: callers pass values of
+// small, fixed sets only, never a tenant, a person, a path or a query.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests   *prometheus.CounterVec
+	durations  *prometheus.HistogramVec
+	overheads  *prometheus.HistogramVec
+	refusals   *prometheus.CounterVec
+	tokens     *prometheus.CounterVec
+	tokenTimes *prometheus.HistogramVec
+	cache      *prometheus.CounterVec
+	challenges *prometheus.CounterVec
+	skews      *prometheus.GaugeVec
+}
+
+// The upper limits of the histograms' buckets, in seconds.
+var (
+	// A whole call: from SFM's quickest answers to the time limit for its headers.
+	durationBuckets = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120}
+	// What the sidecar itself adds: some 50 µs for a proof when all is at hand, up
+	// to a second where a token has to be fetched first.
+	overheadBuckets = []float64{0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1}
+	// A call to the token endpoint, up to the longest that one is waited for.
+	tokenBuckets = []float64{0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
+)
+
+// NewMetrics returns metrics in which nothing has been counted yet. The version is
+// the label of build_info.
+func NewMetrics(version string) *Metrics {
+	m := &Metrics{
+		registry:   prometheus.NewRegistry(),
+		requests:   counter("requests_total", "Calls passed on to SFM or refused, by the status they were answered with.", "upstream", "method", "code"),
+		durations:  histogram("request_duration_seconds", "Time from a call's arrival to the end of its answer.", durationBuckets, "upstream"),
+		overheads:  histogram("overhead_seconds", "Time that the sidecar added to a call, without SFM.", overheadBuckets, "upstream"),
+		refusals:   counter("refusals_total", "Calls that the sidecar refused, by the code of the refusal.", "code"),
+		tokens:     counter("token_requests_total", "Requests to HelseID's token endpoint.", "grant", "outcome"),
+		tokenTimes: histogram("token_request_duration_seconds", "Time that HelseID's token endpoint took.", tokenBuckets, "grant"),
+		cache:      counter("token_cache_total", "How calls came by their token.", "result"),
+		challenges: counter("dpop_nonce_challenges_total", "Answers that asked for another DPoP nonce.", "party"),
+		skews:      gauge("clock_skew_seconds", "How far a party's clock is ahead of ours.", "party"),
+	}
+	m.registry.MustRegister(
+		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews,
+		buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(
+		prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+}
+
+func buildInfo(version string) prometheus.Collector {
+	info := gauge("build_info", "Always 1; the label tells which version runs.", "version")
+	info.WithLabelValues(version).Set(1)
+	return info
+}
+
+// Request counts a finished call: its status, how long the whole of it took and
+// how much of that the sidecar added itself. The upstream is a configured name or
+// empty, never what a caller typed.
+func (m *Metrics) Request(upstream, method, status string, whole, added time.Duration) {
+	m.requests.WithLabelValues(upstream, bounded(method), status).Inc()
+	m.durations.WithLabelValues(upstream).Observe(whole.Seconds())
+	m.overheads.WithLabelValues(upstream).Observe(max(0, added).Seconds())
+}
+
+// methods are those that a label may hold. Callers may invent any other.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
+// bounded returns a known method as it is and "other" for the rest: labels must
+// not grow with what callers send.
+func bounded(method string) string {
+	if slices.Contains(methods, method) {
+		return method
+	}
+	return "other"
+}
+
+// Refusal counts a call that the sidecar refused. The code is the refusal's own.
+func (m *Metrics) Refusal(code string) { m.refusals.WithLabelValues(code).Inc() }
+
+// TokenRequest counts one request to HelseID's token endpoint.
+func (m *Metrics) TokenRequest(grant, outcome string, took time.Duration) {
+	m.tokens.WithLabelValues(grant, outcome).Inc()
+	m.tokenTimes.WithLabelValues(grant).Observe(took.Seconds())
+}
+
+// TokenCache counts how a call came by its token: hit, joined, fetched or renewed.
+func (m *Metrics) TokenCache(result string) { m.cache.WithLabelValues(result).Inc() }
+
+// NonceChallenge counts an answer of HelseID or SFM that asked for another nonce.
+func (m *Metrics) NonceChallenge(party string) { m.challenges.WithLabelValues(party).Inc() }
+
+// Skew tells how far a party's clock is ahead of ours; negative is behind.
+func (m *Metrics) Skew(party string, ahead time.Duration) {
+	m.skews.WithLabelValues(party).Set(ahead.Seconds())
+}
+
+// CacheEntries makes token_cache_entries show what the function returns whenever
+// it is asked for. It panics when called twice.
+func (m *Metrics) CacheEntries(count func() int) {
+	m.live("token_cache_entries", "Tokens in memory.", count)
+}
+
+// Sessions makes sessions show what the function returns whenever it is asked for.
+// It panics when called twice.
+func (m *Metrics) Sessions(count func() int) {
+	m.live("sessions", "Sessions of persons that are logged in or logging in.", count)
+}
+
+func (m *Metrics) live(name, help string, count func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help},
+		func() float64 { return float64(count()) }))
+}
+
+// Handler answers with all metrics, in the form that Prometheus reads.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
