@@ -1,0 +1,189 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/store"
+)
+
+// Callback is what HelseID sends back with the browser (RFC 6749 4.1.2, RFC 9207).
+type Callback struct {
+	Code, State, Issuer string
+	// Error is set where HelseID refused. Its description is left behind: it is
+	// text that the browser brought, and anybody can write a link.
+	Error string
+	// Own is true at the sidecar's own callback page; Browser is then the value
+	// of the browser's cookie.
+	Own     bool
+	Browser string
+}
+
+// Finish ends a log-in with what came back from HelseID. A state is good once.
+// The session is active when there is no error; with one, it has failed for the
+// same reason, unless the callback could not be tied to a log-in at all.
+func (m *Manager) Finish(ctx context.Context, c Callback) error {
+	a, err := m.claim(ctx, c)
+	if err != nil {
+		return err
+	}
+	// From here the code is spent, so the caller's leaving changes nothing.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
+	defer cancel()
+	if err := m.finish(ctx, a, c); err != nil {
+		return m.fail(ctx, a.Session, err)
+	}
+	return nil
+}
+
+// claim finds the log-in of a callback and uses its state up.
+func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
+	a, err := m.getAttempt(ctx, c.State)
+	if err != nil {
+		return a, err
+	}
+	if c.Own != (a.Browser != "") || c.Own && !equal(a.Browser, m.ID(c.Browser)) {
+		return a, loginFailed("browser-changed", "the answer came with another browser than the one that began")
+	}
+	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
+		return a, err
+	}
+	if _, err := m.o.Store.Take(ctx, m.stateKey(c.State)); err != nil {
+		return a, unlessMissing(err, errReplayed())
+	}
+	return a, m.putAttempt(ctx, c.State, attempt{Used: true})
+}
+
+func (m *Manager) getAttempt(ctx context.Context, state string) (attempt, error) {
+	var a attempt
+	e, err := m.o.Store.Get(ctx, m.stateKey(state))
+	if err != nil {
+		return a, unlessMissing(err, loginFailed("state-unknown", "no log-in under way has this state"))
+	}
+	if err := json.Unmarshal(e.Value, &a); err != nil {
+		return a, fmt.Errorf("decoding a log-in: %w", err)
+	}
+	if a.Used {
+		return a, errReplayed()
+	}
+	return a, nil
+}
+
+func (m *Manager) putAttempt(ctx context.Context, state string, a attempt) error {
+	value, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encoding a log-in: %w", err)
+	}
+	if err := m.o.Store.Put(ctx, m.stateKey(state), value, PendingLifetime); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// finish exchanges the code and stores who logged in.
+func (m *Manager) finish(ctx context.Context, a attempt, c Callback) error {
+	d, err := m.read(ctx, a.Session)
+	if err != nil {
+		return err
+	}
+	if s := d.record.stateAt(time.Now()); s == Active {
+		return errReplayed()
+	} else if s != Pending {
+		return d.record.usable(time.Now())
+	}
+	if c.Error != "" {
+		return refusedAtHelseID(c)
+	}
+	login, err := m.o.HelseID.Exchange(ctx, helseid.CodeGrant{Code: c.Code, Verifier: a.Verifier, RedirectURI: a.RedirectURI})
+	if err != nil {
+		return fmt.Errorf("exchanging the code: %w", err)
+	}
+	person, err := m.o.HelseID.VerifyIDToken(ctx, login.IDToken, a.Nonce)
+	if err != nil {
+		return err
+	}
+	return m.activate(ctx, a.Session, person, login)
+}
+
+// activate makes a pending session active for the person who logged in.
+func (m *Manager) activate(ctx context.Context, id string, p helseid.Person, login *helseid.Login) error {
+	if login.RefreshToken == "" {
+		return &Error{
+			Kind: "client-not-approved",
+			Text: "HelseID gave no refresh token: the client must be allowed the scope offline_access",
+		}
+	}
+	err := m.update(ctx, id, func(r *record) error {
+		if err := r.Expect.matches(p); err != nil {
+			return err
+		}
+		r.State, r.Person = Active, p
+		r.RefreshToken, r.IDToken = login.RefreshToken, login.IDToken
+		r.Expires = expiry(time.Now(), login.RefreshLifetime)
+		r.Options, r.Browser, r.Expect = LoginOptions{}, "", Expect{}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.o.Store.Put(ctx, usedKey(id), nil, m.o.Idle); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// fail marks a session as failed for a reason and returns that reason. A log-in
+// that became active meanwhile stays so: a replayed callback must not end it.
+func (m *Manager) fail(ctx context.Context, id string, cause error) error {
+	problem := asProblem(cause)
+	err := m.update(ctx, id, func(r *record) error {
+		if r.State != Pending {
+			return problem
+		}
+		r.end(problem)
+		r.State = Failed
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return cause
+}
+
+// refusedAtHelseID says what an error in the callback means (RFC 6749 4.1.2.1,
+// OpenID Connect Core 3.1.2.6).
+func refusedAtHelseID(c Callback) error {
+	switch c.Error {
+	case "access_denied":
+		return &Error{Kind: codeLogin, Why: "denied", OAuth: c.Error, Text: "the log-in was cancelled, or HelseID denied it"}
+	case "temporarily_unavailable", "server_error":
+		return &Error{Kind: "helseid-unavailable", OAuth: c.Error, Text: "HelseID could not carry out the log-in just now"}
+	case "login_required", "interaction_required", "consent_required", "account_selection_required":
+		return &Error{Kind: codeLogin, Why: "denied", OAuth: c.Error, Text: "HelseID must ask the person, and was told not to"}
+	case "unauthorized_client":
+		return &Error{Kind: "client-not-approved", OAuth: c.Error, Text: "HelseID does not let this client log people in"}
+	default:
+		return &Error{Kind: "helseid-refused", Text: "HelseID refused the log-in"}
+	}
+}
+
+func errReplayed() *Error { return loginFailed("replayed", "this answer of HelseID has been used") }
+
+func unlessMissing(err error, missing *Error) error {
+	if errors.Is(err, store.ErrMissing) {
+		return missing
+	}
+	return storeError(err)
+}
+
+// expiry is now + d, or zero where d is not known.
+func expiry(now time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return now.Add(d)
+}

@@ -1,0 +1,113 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+
+	"sfm-sidecar/internal/store"
+)
+
+// Codes of contract section 5 that this room gives.
+const (
+	codeUnknown  = "session-unknown"
+	codePending  = "session-pending"
+	codeExpired  = "session-expired"
+	codeLogin    = "login-failed"
+	codePerson   = "person-mismatch"
+	codeHandover = "handover-refused"
+	codeInvalid  = "request-invalid"
+	codeStore    = "store-unavailable"
+)
+
+// Error is a refusal of this room. It is stored with a session that failed, so
+// its fields hold nothing secret and nothing of a person.
+type Error struct {
+	Kind string `json:"code"`
+	Why  string `json:"reason,omitempty"`
+	Text string `json:"detail"`
+	// HelseID's own words, where the refusal came from there.
+	Number string `json:"hid,omitempty"`
+	OAuth  string `json:"helseid_error,omitempty"`
+	err    error
+}
+
+var (
+	errUnknown = &Error{Kind: codeUnknown, Text: "no session has this handle"}
+	errPending = &Error{Kind: codePending, Text: "the person has not finished the log-in"}
+)
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.err != nil {
+		return fmt.Sprintf("%s: %s: %v", e.Kind, e.Text, e.err)
+	}
+	return e.Kind + ": " + e.Text
+}
+
+// Unwrap returns the cause, or nil.
+func (e *Error) Unwrap() error { return e.err }
+
+// Code is the refusal's code in contract section 5.
+func (e *Error) Code() string { return e.Kind }
+
+// Reason is the reason member of the problem document, or "".
+func (e *Error) Reason() string { return e.Why }
+
+// Detail says what is wrong, in words for the EPJ.
+func (e *Error) Detail() string { return e.Text }
+
+// HID is HelseID's error number, or "".
+func (e *Error) HID() string { return e.Number }
+
+// OAuthError is the error code that HelseID gave, or "".
+func (e *Error) OAuthError() string { return e.OAuth }
+
+// Permanent says that asking again with the same session changes nothing. A
+// store that is down is the exception.
+func (e *Error) Permanent() bool { return e.Kind != codeStore }
+
+func loginFailed(reason, text string) *Error {
+	return &Error{Kind: codeLogin, Why: reason, Text: text}
+}
+
+func expiredError(text string) *Error { return &Error{Kind: codeExpired, Text: text} }
+
+func storeError(err error) error {
+	if errors.Is(err, store.ErrMissing) {
+		return errUnknown
+	}
+	return &Error{Kind: codeStore, Text: "the session store did not answer", err: err}
+}
+
+// refusal is how other rooms' errors describe themselves.
+type refusal interface {
+	error
+	Code() string
+	Detail() string
+}
+
+// asProblem turns what ended a log-in into something that can be kept with the
+// session: another room's refusal keeps its code, anything else is login-failed.
+func asProblem(err error) *Error {
+	if own, ok := errors.AsType[*Error](err); ok {
+		return own
+	}
+	p := &Error{Kind: codeLogin, Text: "the log-in could not be finished", err: err}
+	if r, ok := errors.AsType[refusal](err); ok {
+		p.Kind, p.Text = r.Code(), r.Detail()
+	}
+	if r, ok := errors.AsType[interface {
+		error
+		Reason() string
+	}](err); ok {
+		p.Why = r.Reason()
+	}
+	if r, ok := errors.AsType[interface {
+		error
+		HID() string
+		OAuthError() string
+	}](err); ok {
+		p.Number, p.OAuth = r.HID(), r.OAuthError()
+	}
+	return p
+}

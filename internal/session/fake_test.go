@@ -1,0 +1,227 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+)
+
+// fakeHelseID keeps one valid refresh token, rotates it, and remembers what it
+// was asked. A token that is spent twice is an error of the test.
+type fakeHelseID struct {
+	t *testing.T
+
+	mu       sync.Mutex // guards what follows
+	valid    string
+	issued   int
+	pushed   []helseid.Authorization
+	requests []helseid.Request
+	revoked  []string
+
+	person    helseid.Person
+	verifyErr error
+	exchange  func() error
+	refresh   func(n int) (*helseid.Grant, error) // nil: the ordinary answer
+	took      time.Duration
+	rotate    bool
+	lifetime  time.Duration
+
+	inside atomic.Int32
+}
+
+func newFake(t *testing.T) *fakeHelseID {
+	return &fakeHelseID{t: t, valid: "rt-0", rotate: true, lifetime: 8 * time.Hour, person: helseid.Person{
+		Subject: "sub-1", PID: "synthetic-pid", Name: "Syntetisk Lege", HPRNumber: "1234567", SecurityLevel: "4",
+	}}
+}
+
+func (f *fakeHelseID) Push(_ context.Context, a helseid.Authorization) (string, time.Duration, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pushed = append(f.pushed, a)
+	return "https://helseid.example/authorize?request_uri=x", time.Minute, nil
+}
+
+func (f *fakeHelseID) Exchange(_ context.Context, c helseid.CodeGrant) (*helseid.Login, error) {
+	if f.exchange != nil {
+		if err := f.exchange(); err != nil {
+			return nil, err
+		}
+	}
+	return &helseid.Login{IDToken: "id-token", RefreshToken: f.valid, RefreshLifetime: f.lifetime}, nil
+}
+
+func (f *fakeHelseID) Refresh(ctx context.Context, refreshToken string, r helseid.Request) (*helseid.Grant, error) {
+	if f.inside.Add(1) != 1 {
+		f.t.Error("two refreshes of one session at a time")
+	}
+	defer f.inside.Add(-1)
+	time.Sleep(f.took)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, r)
+	if f.refresh != nil {
+		g, err := f.refresh(len(f.requests))
+		if g != nil || err != nil {
+			return g, err
+		}
+	}
+	if refreshToken != f.valid {
+		f.t.Errorf("refresh %d used a token that was spent", len(f.requests))
+		return nil, invalidGrant{}
+	}
+	return f.grant(), nil
+}
+
+// grant is the ordinary answer; f.mu is held.
+func (f *fakeHelseID) grant() *helseid.Grant {
+	g := &helseid.Grant{Token: &oauth2.Token{AccessToken: "at"}, Sent: time.Now(), Lifetime: time.Hour, IDToken: "id-token"}
+	if f.rotate {
+		f.issued++
+		f.valid = fmt.Sprintf("rt-%d", f.issued)
+		g.RefreshToken, g.RefreshLifetime = f.valid, f.lifetime
+	}
+	return g
+}
+
+func (f *fakeHelseID) VerifyIDToken(context.Context, string, string) (helseid.Person, error) {
+	return f.person, f.verifyErr
+}
+
+func (f *fakeHelseID) CheckResponseIssuer(iss string) error {
+	if iss != "https://helseid.example" {
+		return refused{code: "login-failed", reason: "state-unknown"}
+	}
+	return nil
+}
+
+func (f *fakeHelseID) Revoke(_ context.Context, refreshToken string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revoked = append(f.revoked, refreshToken)
+	return nil
+}
+
+func (f *fakeHelseID) EndSession(_ context.Context, hint, _, _ string) (string, error) {
+	return "https://helseid.example/endsession?hint=" + fmt.Sprint(hint != ""), nil
+}
+
+func (f *fakeHelseID) asked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.requests)
+}
+
+type invalidGrant struct{}
+
+func (invalidGrant) Error() string      { return "invalid_grant" }
+func (invalidGrant) Code() string       { return "helseid-refused" }
+func (invalidGrant) Detail() string     { return "HelseID refused" }
+func (invalidGrant) InvalidGrant() bool { return true }
+func (invalidGrant) NoAnswer() bool     { return false }
+
+type noAnswer struct{ invalidGrant }
+
+func (noAnswer) Code() string       { return "helseid-unavailable" }
+func (noAnswer) InvalidGrant() bool { return false }
+func (noAnswer) NoAnswer() bool     { return true }
+
+type refused struct {
+	code, reason string
+	other        bool
+}
+
+func (r refused) Error() string     { return r.code }
+func (r refused) Code() string      { return r.code }
+func (r refused) Detail() string    { return "refused" }
+func (r refused) Reason() string    { return r.reason }
+func (r refused) OtherPerson() bool { return r.other }
+
+// rig is a Manager over a fake HelseID.
+type rig struct {
+	*session.Manager
+	helseID *fakeHelseID
+	store   *store.Memory
+	mu      sync.Mutex
+	ended   []string
+}
+
+func newRig(t *testing.T) *rig {
+	r := &rig{helseID: newFake(t), store: store.NewMemory()}
+	m, err := session.New(session.Options{
+		Store: r.store, HelseID: r.helseID, Scopes: []string{"openid", "e-helse:sfm.api/sfm.api2"},
+		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
+		Ended: func(id string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.ended = append(r.ended, id)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Manager = m
+	return r
+}
+
+// pending is a log-in whose link was opened: its handle, its link, the browser's
+// cookie and the state that HelseID will send back.
+func (r *rig) pending(t *testing.T, b session.Begin) (handle, link, browser, state string) {
+	t.Helper()
+	begun, err := r.Begin(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link = begun.LoginURL[len("http://localhost:8080"+session.LoginPath):]
+	opened, err := r.Open(t.Context(), link, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return begun.Handle, link, opened.Browser, r.helseID.pushed[len(r.helseID.pushed)-1].State
+}
+
+// active is the handle of a session whose person has logged in.
+func (r *rig) active(t *testing.T) string {
+	t.Helper()
+	handle, _, browser, state := r.pending(t, session.Begin{})
+	if err := r.Finish(t.Context(), own(state, browser)); err != nil {
+		t.Fatal(err)
+	}
+	return handle
+}
+
+func own(state, browser string) session.Callback {
+	return session.Callback{Code: "code", State: state, Issuer: "https://helseid.example", Own: true, Browser: browser}
+}
+
+// wantCode checks an error's code and, where one is wanted, its reason.
+func wantCode(t *testing.T, err error, code, reason string) {
+	t.Helper()
+	c, ok := errors.AsType[interface {
+		error
+		Code() string
+	}](err)
+	if !ok || c.Code() != code {
+		t.Errorf("error %v, want code %s", err, code)
+		return
+	}
+	if reason == "" {
+		return
+	}
+	if r, ok := errors.AsType[interface {
+		error
+		Reason() string
+	}](err); !ok || r.Reason() != reason {
+		t.Errorf("error %v, want reason %s", err, reason)
+	}
+}

@@ -1,0 +1,184 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/store"
+)
+
+// State is where a session stands.
+type State string
+
+// The states of contract section 4.
+const (
+	Pending State = "pending"
+	Active  State = "active"
+	Expired State = "expired"
+	Failed  State = "failed"
+)
+
+// record is what the store holds of a session.
+type record struct {
+	State   State     `json:"state"`
+	Begun   time.Time `json:"begun"`
+	Owner   string    `json:"owner,omitempty"`
+	Tenants []Tenant  `json:"tenants,omitempty"`
+	Expect  Expect    `json:"expect,omitzero"`
+	// Options and Browser matter while the log-in is pending: what was asked
+	// for, and the hash of the cookie of the browser that began.
+	Options LoginOptions `json:"options,omitzero"`
+	Browser string       `json:"browser,omitempty"`
+
+	Person       helseid.Person `json:"person,omitzero"`
+	RefreshToken string         `json:"refresh_token,omitempty"`
+	IDToken      string         `json:"id_token,omitempty"`
+	// Expires is the end of the refresh token, zero where HelseID did not say.
+	Expires time.Time `json:"expires,omitzero"`
+	// Problem is why the session failed or ended.
+	Problem *Error `json:"problem,omitempty"`
+}
+
+// usable is nil for a session that may be used at now, otherwise the refusal.
+func (r *record) usable(now time.Time) error {
+	switch r.stateAt(now) {
+	case Active:
+		return nil
+	case Pending:
+		return errPending
+	case Failed:
+		if r.Problem == nil {
+			return loginFailed("expired", "the log-in was not finished in time")
+		}
+		return r.Problem
+	default:
+		if r.Problem == nil {
+			return expiredError("the log-in at HelseID has run out")
+		}
+		return r.Problem
+	}
+}
+
+// stateAt is the state at now: time itself fails a pending log-in and ends an
+// active session.
+func (r *record) stateAt(now time.Time) State {
+	switch {
+	case r.State == Pending && now.Sub(r.Begun) >= PendingLifetime:
+		return Failed
+	case r.State == Active && !r.Expires.IsZero() && !now.Before(r.Expires):
+		return Expired
+	}
+	return r.State
+}
+
+// ttl is how long the record stays in the store: known as expired for a day
+// after its end. A session whose end is unknown stays as long as it is used,
+// see [Manager.touch], and at most a year.
+func (r *record) ttl(now time.Time) time.Duration {
+	if r.State == Active && r.Expires.IsZero() {
+		return 365 * 24 * time.Hour
+	}
+	if r.State == Active {
+		return max(r.Expires.Sub(now), 0) + remembered
+	}
+	return PendingLifetime + remembered
+}
+
+func sessionKey(id string) store.Key { return store.Key{Kind: "session", ID: id} }
+func usedKey(id string) store.Key    { return store.Key{Kind: "used", ID: id} }
+
+// read returns the record of a session, which must not be modified.
+func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
+	e, err := m.o.Store.Get(ctx, sessionKey(id))
+	if errors.Is(err, store.ErrMissing) {
+		return nil, errUnknown
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if d, ok := m.decoded.Get(id); ok && d.version == e.Version {
+		return d, nil
+	}
+	r := new(record)
+	if err := json.Unmarshal(e.Value, r); err != nil {
+		return nil, fmt.Errorf("decoding a session: %w", err)
+	}
+	d := &decoded{version: e.Version, record: r}
+	m.decoded.Add(id, d)
+	return d, nil
+}
+
+// write stores a record.
+func (m *Manager) write(ctx context.Context, id string, r *record) error {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encoding a session: %w", err)
+	}
+	if err := m.o.Store.Put(ctx, sessionKey(id), value, r.ttl(time.Now())); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// update changes a record under a short lock of its own, which is never held
+// across a call to HelseID.
+func (m *Manager) update(ctx context.Context, id string, change func(*record) error) error {
+	hold, err := m.o.Store.Lock(ctx, store.Key{Kind: "record", ID: id})
+	if err != nil {
+		return storeError(err)
+	}
+	defer hold.Release()
+	d, err := m.read(ctx, id)
+	if err != nil {
+		return err
+	}
+	changed := *d.record
+	if err := change(&changed); err != nil {
+		return err
+	}
+	return m.write(ctx, id, &changed)
+}
+
+// expire ends a session and returns the refusal that says so.
+func (m *Manager) expire(ctx context.Context, id, detail string) error {
+	problem := expiredError(detail)
+	if err := m.terminate(ctx, id, problem); err != nil {
+		return err
+	}
+	return problem
+}
+
+// terminate ends a session for a reason. Its secrets and its tokens go; the
+// record stays, so that the session is known to have ended.
+func (m *Manager) terminate(ctx context.Context, id string, problem *Error) error {
+	err := m.update(ctx, id, func(r *record) error {
+		r.end(problem)
+		return nil
+	})
+	if m.o.Ended != nil {
+		m.o.Ended(id)
+	}
+	if err != nil {
+		return err
+	}
+	if err := m.o.Store.Delete(ctx, usedKey(id)); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// end drops everything secret or personal that a session held.
+func (r *record) end(problem *Error) {
+	if problem.Kind == codeExpired {
+		r.State = Expired
+	} else {
+		r.State = Failed
+	}
+	r.Problem = problem
+	r.RefreshToken, r.IDToken = "", ""
+	r.Person, r.Expect = helseid.Person{}, Expect{}
+}

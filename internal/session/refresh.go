@@ -1,0 +1,145 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/store"
+)
+
+// answer is what an error of HelseID says of what became of a refresh token.
+type answer interface {
+	error
+	// InvalidGrant: HelseID does not know the refresh token (any more).
+	InvalidGrant() bool
+	// NoAnswer: the request was sent and nothing came back, so the refresh
+	// token may or may not be spent.
+	NoAnswer() bool
+}
+
+// Refresh spends the session's refresh token for an access token as r asks;
+// r.PID is filled in with the session's person. One refresh of a session runs at
+// a time. The successor of the refresh token is stored before the access token
+// is returned, also when the access token is refused.
+//
+// ctx must not end with the caller: a refresh that was sent can't be taken back.
+func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*helseid.Grant, error) {
+	hold, err := m.o.Store.Lock(ctx, store.Key{Kind: "refresh", ID: id})
+	if err != nil {
+		return nil, storeError(err)
+	}
+	defer hold.Release()
+	ctx = hold.Context()
+	d, err := m.read(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.record.usable(time.Now()); err != nil {
+		return nil, err
+	}
+	r.PID = d.record.Person.PID
+	grant, err := m.spend(ctx, d.record.RefreshToken, r)
+	if grant != nil && grant.RefreshToken != "" {
+		if err := m.rotate(ctx, id, grant); err != nil {
+			return nil, err
+		}
+	}
+	return m.judge(ctx, id, grant, err)
+}
+
+// spend sends the refresh token, and sends it once more when nothing at all came
+// back: the only replay there is (contract 7.3). Either HelseID never saw the
+// first, or it answers invalid_grant and the person must log in again.
+func (m *Manager) spend(ctx context.Context, refreshToken string, r helseid.Request) (*helseid.Grant, error) {
+	grant, err := m.o.HelseID.Refresh(ctx, refreshToken, r)
+	if a, ok := errors.AsType[answer](err); ok && a.NoAnswer() {
+		return m.o.HelseID.Refresh(ctx, refreshToken, r)
+	}
+	return grant, err
+}
+
+// rotate stores the new refresh token. A session that ended meanwhile takes no
+// new token; it is revoked instead.
+func (m *Manager) rotate(ctx context.Context, id string, g *helseid.Grant) error {
+	err := m.update(ctx, id, func(r *record) error {
+		if err := r.usable(time.Now()); err != nil {
+			return err
+		}
+		r.RefreshToken = g.RefreshToken
+		if g.RefreshLifetime > 0 {
+			r.Expires = expiry(g.Sent, g.RefreshLifetime)
+		}
+		return nil
+	})
+	if own, ok := errors.AsType[*Error](err); ok && own.Kind == codeExpired {
+		return errors.Join(err, m.o.HelseID.Revoke(ctx, g.RefreshToken))
+	}
+	return err
+}
+
+// judge turns the outcome of a refresh into the session's: a refresh token that
+// HelseID no longer takes, or a token for another person, ends it.
+func (m *Manager) judge(ctx context.Context, id string, g *helseid.Grant, err error) (*helseid.Grant, error) {
+	if err == nil {
+		return g, nil
+	}
+	if a, ok := errors.AsType[answer](err); ok && a.InvalidGrant() {
+		return nil, m.expire(ctx, id, "HelseID no longer accepts the log-in")
+	}
+	if c, ok := errors.AsType[interface {
+		error
+		OtherPerson() bool
+	}](err); ok && c.OtherPerson() {
+		return nil, errors.Join(err, m.expire(ctx, id, "HelseID answered for another person"))
+	}
+	return nil, fmt.Errorf("refreshing: %w", err)
+}
+
+// Adopt makes a session of a refresh token that the EPJ got with the same
+// client. The token is spent at once: the session exists only when that worked,
+// and the EPJ must not use the token again.
+func (m *Manager) Adopt(ctx context.Context, refreshToken string, b Begin) (handle string, err error) {
+	if err := b.Expect.check(); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
+	defer cancel()
+	grant, err := m.spend(ctx, refreshToken, helseid.Request{NoTenant: true})
+	if err != nil {
+		return "", handoverRefused(err)
+	}
+	person, err := m.o.HelseID.VerifyIDToken(ctx, grant.IDToken, "")
+	if err != nil {
+		return "", handoverRefused(err)
+	}
+	handle = secret()
+	id := m.ID(handle)
+	r := &record{State: Pending, Begun: time.Now(), Owner: b.Owner, Tenants: b.Tenants, Expect: b.Expect}
+	if err := m.write(ctx, id, r); err != nil {
+		return "", err
+	}
+	login := &helseid.Login{IDToken: grant.IDToken, RefreshToken: grant.RefreshToken, RefreshLifetime: grant.RefreshLifetime}
+	if login.RefreshToken == "" {
+		login.RefreshToken = refreshToken // HelseID did not rotate it
+	}
+	if err := m.activate(ctx, id, person, login); err != nil {
+		return "", err
+	}
+	return handle, nil
+}
+
+// handoverRefused gives a refusal by HelseID the code of contract section 4;
+// what is not about the token (HelseID is down, the client is wrong) keeps its own.
+func handoverRefused(err error) error {
+	p := *asProblem(err)
+	if a, ok := errors.AsType[answer](err); ok && a.InvalidGrant() {
+		p.Why = "invalid-grant"
+	} else if p.Kind != codeLogin {
+		return err
+	}
+	p.Kind, p.err = codeHandover, err
+	return &p
+}

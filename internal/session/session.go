@@ -1,0 +1,192 @@
+// Package session answers which person is calling.
+//
+// A person logs in once, at HelseID, without naming an organization. What is
+// kept of the log-in is the refresh token; the access token that comes with it
+// is never looked at, since it names no tenant. Whenever a tenant needs an
+// access token, the session's refresh token is spent for it and its successor
+// is stored before anything else happens: HelseID may rotate refresh tokens,
+// and one that is sent twice can cost the person the whole log-in. So all
+// refreshes of one session, whatever the tenant, go one after the other.
+//
+// The caller holds a handle with 256 random bits. It is shown once and never
+// stored or logged: everything here is filed under a keyed hash of it, the
+// session's ID.
+package session
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/store"
+)
+
+const (
+	// PendingLifetime is how long a person has to finish a log-in.
+	PendingLifetime = 10 * time.Minute
+	// remembered is how long an ended session is known as expired.
+	remembered = 24 * time.Hour
+	// exchangeLimit bounds a call to HelseID that must not end with its caller:
+	// its answer may carry the only copy of a rotated refresh token.
+	exchangeLimit = 130 * time.Second
+	// touchEvery is how often, at most, a session's use is written down.
+	touchEvery = time.Minute
+	// decodedSessions bounds the decoded records kept beside the store.
+	decodedSessions = 10_000
+)
+
+// Tenant is a combination that a session may be limited to. Journal is compared
+// in any letter case.
+type Tenant struct {
+	Parent  string `json:"parent"`
+	Child   string `json:"child,omitempty"`
+	Journal string `json:"journal"`
+}
+
+// HelseID is what a session needs of the identity provider; [helseid.Client]
+// is one.
+type HelseID interface {
+	Push(ctx context.Context, a helseid.Authorization) (authorizeURL string, lifetime time.Duration, err error)
+	Exchange(ctx context.Context, code helseid.CodeGrant) (*helseid.Login, error)
+	// Refresh may return a grant beside an error: the answer was refused, yet
+	// it carried a new refresh token that replaces the one that was sent.
+	Refresh(ctx context.Context, refreshToken string, r helseid.Request) (*helseid.Grant, error)
+	// VerifyIDToken checks an ID token; nonce "" means that none was sent.
+	VerifyIDToken(ctx context.Context, raw, nonce string) (helseid.Person, error)
+	CheckResponseIssuer(iss string) error
+	Revoke(ctx context.Context, refreshToken string) error
+	EndSession(ctx context.Context, idTokenHint, postLogoutURI, state string) (string, error)
+}
+
+// Options are what a [Manager] is made of. All but those with a stated default
+// are required.
+type Options struct {
+	Store   store.Store
+	HelseID HelseID
+	// Secret keys the hashes under which sessions are filed. If nil, a random
+	// one that lives as long as the process.
+	Secret []byte
+	// Scopes are asked for at log-in.
+	Scopes []string
+	// RedirectURI is the sidecar's own callback, as registered at HelseID.
+	RedirectURI string
+	// BaseURL is where a browser reaches the sidecar's pages: scheme and host.
+	BaseURL string
+	// PostLogoutRedirectURI is where HelseID sends the browser after log-out.
+	// If empty, HelseID shows its own page.
+	PostLogoutRedirectURI string
+	// Params are added to every authorization request.
+	Params url.Values
+	// Idle ends a session that was unused this long.
+	Idle time.Duration
+	// Ended is told the ID of each session that ends, so that its tokens can be
+	// forgotten. May be nil.
+	Ended func(id string)
+}
+
+// Manager keeps the sessions. It is safe for concurrent use.
+type Manager struct {
+	o       Options
+	decoded *lru.Cache[string, *decoded]
+}
+
+// decoded is a record as last read, so that a call on a warm session costs no
+// decoding.
+type decoded struct {
+	version uint64
+	record  *record
+	touched atomic.Int64 // Unix seconds
+}
+
+// New returns a Manager.
+func New(o Options) (*Manager, error) {
+	if o.Store == nil || o.HelseID == nil {
+		return nil, errors.New("session: a store and HelseID are required")
+	}
+	if o.Secret == nil {
+		o.Secret = make([]byte, 32)
+		_, _ = rand.Read(o.Secret) // never fails: crypto/rand
+	}
+	cache, err := lru.New[string, *decoded](decodedSessions)
+	if err != nil {
+		return nil, err
+	}
+	return &Manager{o: o, decoded: cache}, nil
+}
+
+// Session is an active log-in.
+type Session struct {
+	// ID files the session; it is not the handle and opens nothing.
+	ID string
+	// PID is the national identity number of the person. It is compared with
+	// every token, and never shown.
+	PID string
+	// Tenants are the only ones the session may use; none means any.
+	Tenants []Tenant
+}
+
+// ByHandle finds the active session of a handle that was made by owner ("" where
+// the operating system's users are not told apart), and notes its use.
+// Everything but an active session is an [*Error].
+func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, error) {
+	id := m.ID(handle)
+	d, err := m.read(ctx, id)
+	if err != nil {
+		return Session{}, err
+	}
+	if d.record.Owner != owner {
+		return Session{}, errUnknown
+	}
+	if err := d.record.usable(time.Now()); err != nil {
+		return Session{}, err
+	}
+	if err := m.touch(ctx, id, d); err != nil {
+		return Session{}, err
+	}
+	return Session{ID: id, PID: d.record.Person.PID, Tenants: d.record.Tenants}, nil
+}
+
+// touch notes that the session is in use, or ends it when it was idle too long.
+// The note is an entry of its own: writing the record here could undo a refresh
+// that stores a new token at the same moment.
+func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
+	now := time.Now().Unix()
+	if now-d.touched.Load() < int64(touchEvery/time.Second) {
+		return nil
+	}
+	_, err := m.o.Store.Get(ctx, usedKey(id))
+	if errors.Is(err, store.ErrMissing) {
+		return m.expire(ctx, id, "the session was not used for too long")
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	if err := m.o.Store.Put(ctx, usedKey(id), nil, m.o.Idle); err != nil {
+		return storeError(err)
+	}
+	d.touched.Store(now)
+	return nil
+}
+
+// ID is the keyed hash under which a handle is filed.
+func (m *Manager) ID(handle string) string {
+	mac := hmac.New(sha256.New, m.o.Secret)
+	mac.Write([]byte(handle))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// secret is a new random value of 256 bits.
+func secret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails: crypto/rand
+	return base64.RawURLEncoding.EncodeToString(b)
+}

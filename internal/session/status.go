@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/store"
+)
+
+// Status is a session as its EPJ may see it.
+type Status struct {
+	State State
+	// Expires is the end of the log-in, zero where HelseID did not say.
+	Expires time.Time
+	// Person is who logged in; the zero Person unless the state is active.
+	Person helseid.Person
+	// Err is why the session failed or ended, nil otherwise.
+	Err error
+}
+
+// Status tells where a session stands. With wait above zero it returns at the
+// next change, or after that time; ctx ends the waiting too.
+func (m *Manager) Status(ctx context.Context, handle, owner string, wait time.Duration) (Status, error) {
+	id := m.ID(handle)
+	// Watched before it is read: a change between the two is not missed.
+	changed, stop, err := m.o.Store.Watch(ctx, sessionKey(id))
+	if err != nil {
+		return Status{}, storeError(err)
+	}
+	defer stop()
+	if _, err := m.status(ctx, id, owner); err != nil {
+		return Status{}, err
+	}
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return m.status(ctx, id, owner)
+}
+
+func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) {
+	d, err := m.read(ctx, id)
+	if err != nil {
+		return Status{}, err
+	}
+	r, now := d.record, time.Now()
+	if r.Owner != owner {
+		return Status{}, errUnknown
+	}
+	s := Status{State: r.stateAt(now), Expires: r.Expires, Person: r.Person}
+	if s.State == Active {
+		_, err := m.o.Store.Get(ctx, usedKey(id))
+		if errors.Is(err, store.ErrMissing) {
+			s = Status{State: Expired, Err: expiredError("the session was not used for too long")}
+		} else if err != nil {
+			return Status{}, storeError(err)
+		}
+	}
+	if s.State == Expired || s.State == Failed {
+		s.Person = helseid.Person{}
+		s.Err = r.usable(now)
+	}
+	return s, nil
+}
+
+// Ended is what remains to be done after a session ended.
+type Ended struct {
+	// EndSessionURL is what the EPJ may open in the browser, so that HelseID's
+	// single sign-on ends too; empty where HelseID offers none.
+	EndSessionURL string
+	// Undone says what could not be done, in words for the EPJ.
+	Undone []string
+}
+
+// End ends a session: every token of it is forgotten, and its refresh token is
+// revoked at HelseID as far as HelseID can be reached. hint allows the URL to
+// carry the ID token, which names the person. A session that can't be written
+// to the store has not ended, and that is an error; what HelseID could not be
+// told is no error, but said in the answer.
+func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (Ended, error) {
+	id := m.ID(handle)
+	d, err := m.read(ctx, id)
+	if err != nil {
+		return Ended{}, err
+	}
+	old := d.record
+	if old.Owner != owner {
+		return Ended{}, errUnknown
+	}
+	if old.State == Expired {
+		return Ended{}, old.usable(time.Now())
+	}
+	if err := m.terminate(ctx, id, expiredError("the session was ended")); err != nil {
+		return Ended{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
+	defer cancel()
+	ended := Ended{EndSessionURL: m.endSessionURL(ctx, old, hint)}
+	if old.RefreshToken != "" && m.o.HelseID.Revoke(ctx, old.RefreshToken) != nil {
+		ended.Undone = append(ended.Undone, "HelseID could not be told to revoke the log-in; it runs out by itself")
+	}
+	return ended, nil
+}
+
+// endSessionURL is a one-time link of our own where there is an ID token: the
+// token, which names the person, then reaches only the browser. Without one it
+// is HelseID's address.
+func (m *Manager) endSessionURL(ctx context.Context, r *record, hint bool) string {
+	direct := ""
+	if hint {
+		direct = r.IDToken
+	}
+	if !hint && r.IDToken != "" && m.o.BaseURL != "" {
+		link := secret()
+		if m.o.Store.Put(ctx, m.logoutKey(link), []byte(r.IDToken), PendingLifetime) == nil {
+			return m.o.BaseURL + LogoutPath + link
+		}
+	}
+	u, err := m.o.HelseID.EndSession(ctx, direct, m.o.PostLogoutRedirectURI, "")
+	if err != nil {
+		return ""
+	}
+	return u
+}
+
+func (m *Manager) logoutKey(link string) store.Key { return store.Key{Kind: "logout", ID: m.ID(link)} }
+
+// Logout answers a browser that opened a log-out link: where HelseID ends its
+// own session. The link is good once.
+func (m *Manager) Logout(ctx context.Context, link string) (string, error) {
+	idToken, err := m.o.Store.Take(ctx, m.logoutKey(link))
+	if err != nil {
+		return "", unlessMissing(err, loginFailed("expired", "this log-out link is unknown or was used"))
+	}
+	return m.o.HelseID.EndSession(ctx, string(idToken), m.o.PostLogoutRedirectURI, "")
+}
