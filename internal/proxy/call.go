@@ -1,0 +1,243 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// call is what is known of one call while it is under way. It belongs to the
+// handler's goroutine; what other goroutines touch is in try.
+type call struct {
+	p       *Proxy
+	in      *http.Request // as it arrived; never modified
+	w       answer
+	id      string
+	started time.Time
+	counted bool   // among the calls in flight
+	origin  string // the allowed origin of a web page, or empty
+
+	isControl bool
+	upstream  *upstream
+	rest      string // escaped path after the upstream's name
+	ask       Ask
+	body      payload
+	token     Token
+
+	try     *try   // the one under way
+	failed  error  // how forwarding failed
+	code    string // of the refusal that was answered
+	cause   error  // what stood behind it, for the log
+	left    bool   // the caller left before its answer
+	outcome int    // SFM's status, when the caller had left
+	broke   bool   // SFM's body broke off
+	watch   stopwatch
+}
+
+// stopwatch holds the time of a call that is not ours.
+//
+// The time the sidecar added to a call is what passed from its arrival to the
+// answer's first byte, less three things: SFM's time, the time the caller took
+// to send a body that is kept (up to 64 KiB), and all streaming after the
+// answer's headers. SFM's time runs from when a kept connection was at hand
+// (the proof has then been made: it counts as ours) or, where one had to be
+// dialled, from when the dial began, until the answer's headers were there. A
+// body that is streamed up is thus in SFM's time. Waiting for a token is ours.
+type stopwatch struct {
+	sfm    time.Duration
+	caller time.Duration
+}
+
+// added is the sidecar's share of a call.
+func (c *call) added(now time.Time) time.Duration {
+	if !c.w.at.IsZero() {
+		now = c.w.at
+	}
+	return max(0, now.Sub(c.started)-c.watch.sfm-c.watch.caller)
+}
+
+type callKey struct{}
+
+// callOf finds the call of a request that forward sent on its way.
+func callOf(ctx context.Context) *call {
+	c, ok := ctx.Value(callKey{}).(*call)
+	if !ok {
+		panic("BUG: a request without its call")
+	}
+	return c
+}
+
+// RequestID finds the id of a call: the caller's own X-Request-Id when it sent
+// one that can stand in a log, else a new one.
+func requestID(r *http.Request) string {
+	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && sane(sent[0]) {
+		return sent[0]
+	}
+	return rand.Text()
+}
+
+// sane keeps out of logs and headers what does not belong there: long texts,
+// controls, blanks, and numbers that could be a person's (eleven digits).
+func sane(id string) bool {
+	digits := 0
+	for _, b := range []byte(id) {
+		switch {
+		case '0' <= b && b <= '9':
+			digits++
+		case 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || strings.IndexByte("-_.:/+=@~", b) >= 0:
+		default:
+			return false
+		}
+	}
+	return id != "" && len(id) <= 128 && (digits != 11 || len(id) != 11)
+}
+
+// answer is the way to the caller. It notes when and with what status the
+// answer began.
+type answer struct {
+	http.ResponseWriter
+	status    int
+	at        time.Time
+	forwarded bool // the answer is SFM's
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// WriteHeader passes interim answers on but for 100: net/http sends that by
+// itself to a caller that asked, when its body is first read; SFM's own 100
+// may be an answer to an Expect of ours. An answer of SFM without
+// Content-Type stays without: net/http would guess one.
+func (a *answer) WriteHeader(code int) {
+	if code == http.StatusContinue {
+		return
+	}
+	h := a.Header()
+	if code < http.StatusOK && code != http.StatusSwitchingProtocols {
+		scrubAnswer(h)
+		a.ResponseWriter.WriteHeader(code)
+		return
+	}
+	if a.status == 0 {
+		a.status, a.at = code, time.Now()
+	}
+	if _, there := h["Content-Type"]; !there && a.forwarded {
+		h["Content-Type"] = nil
+	}
+	a.ResponseWriter.WriteHeader(code)
+}
+
+// Write begins the answer if nothing has.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// statusLeft is counted for a caller that did not wait for its answer.
+const statusLeft = 499
+
+// record writes the one line of a call and reports it. Neither ever holds a
+// path, a query or a header.
+func (p *Proxy) record(c *call, aborted bool) {
+	now := time.Now()
+	status := c.w.status
+	if c.left || status == 0 {
+		status = statusLeft
+	}
+	sum := Call{Method: label(c.in.Method), Status: status, Whole: now.Sub(c.started), Added: c.added(now)}
+	if c.upstream != nil {
+		sum.Upstream = c.upstream.Name
+	}
+	if p.observe.Done != nil && !c.isControl {
+		p.observe.Done(sum)
+	}
+	level, message := c.verdict(aborted)
+	ctx := context.WithoutCancel(c.in.Context())
+	if p.log.Enabled(ctx, level) {
+		p.log.LogAttrs(ctx, level, message, c.attrs(sum)...)
+	}
+}
+
+// verdict is how a call ended, in words that never vary.
+func (c *call) verdict(aborted bool) (slog.Level, string) {
+	switch {
+	case c.code == "internal":
+		return slog.LevelError, "call failed by a fault of the sidecar"
+	case c.code != "":
+		return slog.LevelWarn, "call refused"
+	case c.left && c.outcome != 0:
+		return slog.LevelWarn, "call finished after its caller left"
+	case c.broke:
+		return slog.LevelWarn, "answer broke off"
+	case c.left || aborted:
+		return slog.LevelInfo, "caller left"
+	case c.isControl:
+		return slog.LevelInfo, "control call answered"
+	}
+	return slog.LevelInfo, "call forwarded"
+}
+
+func (c *call) attrs(sum Call) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String("request_id", c.id),
+		slog.String("method", sum.Method),
+		slog.Int("status", sum.Status),
+		slog.Float64("whole_ms", ms(sum.Whole)))
+	if c.upstream != nil {
+		attrs = append(attrs, slog.String("upstream", c.upstream.Name),
+			slog.Float64("sfm_ms", ms(c.watch.sfm)), slog.Float64("added_ms", ms(sum.Added)))
+	}
+	if c.token.Source != "" {
+		attrs = append(attrs, slog.String("token", c.token.Source))
+	}
+	if c.outcome != 0 {
+		attrs = append(attrs, slog.Int("sfm_status", c.outcome))
+	}
+	if c.code != "" {
+		attrs = append(attrs, slog.String("code", c.code))
+	}
+	if c.cause != nil {
+		attrs = append(attrs, slog.String("cause", c.cause.Error()))
+	}
+	return attrs
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// label keeps the number of values of a metric label bounded, and a caller's
+// text out of it.
+func label(method string) string {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE":
+		return method
+	}
+	return "OTHER"
+}
+
+// ownFault turns a panic into a refusal while nothing has been answered, else
+// into an abort. What panicked is logged by its place, never by its value
+// unless the value is ours or the runtime's: another could quote a request.
+func (p *Proxy) ownFault(c *call, fault any) any {
+	text := "value withheld"
+	switch v := fault.(type) {
+	case runtime.Error:
+		text = v.Error()
+	case string:
+		if strings.HasPrefix(v, "BUG: ") {
+			text = v
+		}
+	}
+	p.log.Error("handling a call panicked", "request_id", c.id, "panic", text, "stack", string(debug.Stack()))
+	if c.w.status != 0 {
+		return http.ErrAbortHandler
+	}
+	return p.refuseSafely(c)
+}
