@@ -1,0 +1,344 @@
+package control_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sfm-sidecar/internal/control"
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/tenantmap"
+)
+
+// fakeSessions answers what it is told to and remembers what it was asked.
+type fakeSessions struct {
+	begin    session.Begin
+	adopted  string
+	callback session.Callback
+	link     string
+	browser  string
+	wait     time.Duration
+	hint     bool
+	status   session.Status
+	err      error
+}
+
+func (f *fakeSessions) Begin(_ context.Context, b session.Begin) (session.Begun, error) {
+	f.begin = b
+	return session.Begun{Handle: "handle", LoginURL: "http://localhost:8080/_sidecar/login/x", ExpiresIn: 10 * time.Minute}, f.err
+}
+
+func (f *fakeSessions) Adopt(_ context.Context, refreshToken string, b session.Begin) (string, error) {
+	f.adopted, f.begin = refreshToken, b
+	return "handle", f.err
+}
+
+func (f *fakeSessions) Open(_ context.Context, link, browser string) (session.Opened, error) {
+	f.link, f.browser = link, browser
+	return session.Opened{Location: "https://helseid.example/authorize", Browser: "cookie-value"}, f.err
+}
+
+func (f *fakeSessions) Finish(_ context.Context, c session.Callback) error {
+	f.callback = c
+	return f.err
+}
+
+func (f *fakeSessions) Status(_ context.Context, _, _ string, wait time.Duration) (session.Status, error) {
+	f.wait = wait
+	return f.status, f.err
+}
+
+func (f *fakeSessions) End(_ context.Context, _, _ string, hint bool) (session.Ended, error) {
+	f.hint = hint
+	return session.Ended{EndSessionURL: "http://localhost:8080/_sidecar/logout/y"}, f.err
+}
+
+func (f *fakeSessions) Logout(_ context.Context, link string) (string, error) {
+	f.link = link
+	return "https://helseid.example/endsession", f.err
+}
+
+// serve sends one request through a handler over f.
+func serve(f *fakeSessions, r *http.Request) (*httptest.ResponseRecorder, error) {
+	h := control.New(control.Options{
+		Sessions: f, LogIn: true,
+		Parse: func(parent, child, journal string) (tenantmap.Tenant, error) {
+			return tenantmap.Tenant{Parent: parent, Child: child, Journal: journal}, nil
+		},
+		Problem: func(_ *http.Request, err error) any { return map[string]string{"title": err.Error()} },
+	})
+	w := httptest.NewRecorder()
+	return w, h.Serve(w, r)
+}
+
+func request(method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if !strings.HasPrefix(path, "/_sidecar/sessions") {
+		r.Header.Set(session.Header, "handle")
+	}
+	return r
+}
+
+func TestRefused(t *testing.T) {
+	tests := map[string]struct {
+		method, path, body string
+		code               string
+	}{
+		"unknown call":          {"GET", "/_sidecar/nothing", "", "control-unknown"},
+		"wrong method":          {"PUT", "/_sidecar/sessions", "{}", "control-unknown"},
+		"no JSON":               {"POST", "/_sidecar/sessions", "hello", "request-invalid"},
+		"empty body":            {"POST", "/_sidecar/sessions", "", "request-invalid"},
+		"array":                 {"POST", "/_sidecar/sessions", "[]", "request-invalid"},
+		"more after it":         {"POST", "/_sidecar/sessions", "{} {}", "request-invalid"},
+		"unknown member":        {"POST", "/_sidecar/sessions", `{"expects":{}}`, "request-invalid"},
+		"unknown inner member":  {"POST", "/_sidecar/sessions", `{"expect":{"name":"x"}}`, "request-invalid"},
+		"wrong type":            {"POST", "/_sidecar/sessions", `{"prompt":1}`, "request-invalid"},
+		"too large":             {"POST", "/_sidecar/sessions", `{"prompt":"` + strings.Repeat("x", 70_000) + `"}`, "request-invalid"},
+		"negative age":          {"POST", "/_sidecar/sessions", `{"max_auth_age":-1}`, "request-invalid"},
+		"relative redirect":     {"POST", "/_sidecar/sessions", `{"redirect_uri":"/cb"}`, "request-invalid"},
+		"alias nobody has":      {"POST", "/_sidecar/sessions", `{"tenants":["sentrum"]}`, "tenant-unknown"},
+		"odd tenant":            {"POST", "/_sidecar/sessions", `{"tenants":[{"orgnr":"1"}]}`, "request-invalid"},
+		"tenant at log-in":      {"POST", "/_sidecar/sessions", `{"tenant":"sentrum"}`, "request-invalid"},
+		"odd wait":              {"GET", "/_sidecar/session?wait=soon", "", "request-invalid"},
+		"bad callback":          {"POST", "/_sidecar/sessions/callback", `{"kode":"x"}`, "request-invalid"},
+		"HEAD of the API":       {"HEAD", "/_sidecar/session", "", "control-unknown"},
+		"POST to a login link":  {"POST", "/_sidecar/login/x", "", "control-unknown"},
+		"GET creates no log-in": {"GET", "/_sidecar/sessions", "", "control-unknown"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := serve(new(fakeSessions), request(tt.method, tt.path, tt.body))
+			coded, ok := errors.AsType[interface {
+				error
+				Code() string
+				Detail() string
+			}](err)
+			if !ok || coded.Code() != tt.code || coded.Detail() == "" {
+				t.Errorf("error %v, want code %s with a detail", err, tt.code)
+			}
+		})
+	}
+}
+
+func TestCreate(t *testing.T) {
+	f := new(fakeSessions)
+	w, err := serve(f, request("POST", "/_sidecar/sessions", `{
+		"expect":{"hpr_number":"1234567"},"prompt":"login","max_auth_age":0,"acr_values":"idp:x","login_hint":"h",
+		"tenants":[{"parent":"100100126","child":"999944582","journal":"7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"session": "handle", "state": "pending", "login_url": "http://localhost:8080/_sidecar/login/x", "expires_in": 600.0,
+	}
+	if diff := cmp.Diff(want, decoded(t, w)); w.Code != http.StatusCreated || diff != "" {
+		t.Errorf("status %d, body (-want +got):\n%s", w.Code, diff)
+	}
+	zero := int64(0)
+	wantBegin := session.Begin{
+		Expect:       session.Expect{HPRNumber: "1234567"},
+		Tenants:      []session.Tenant{{Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}},
+		LoginOptions: session.LoginOptions{Prompt: "login", MaxAuthAge: &zero, ACRValues: "idp:x", LoginHint: "h"},
+	}
+	if diff := cmp.Diff(wantBegin, f.begin); diff != "" {
+		t.Errorf("began with (-want +got):\n%s", diff)
+	}
+	if got := w.Header().Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control %q", got)
+	}
+}
+
+func TestHandOver(t *testing.T) {
+	f := new(fakeSessions)
+	w, err := serve(f, request("POST", "/_sidecar/sessions", `{"refresh_token":"synthetic","expect":{"sub":"s"}}`))
+	if err != nil || w.Code != http.StatusCreated {
+		t.Fatalf("status %d, %v", w.Code, err)
+	}
+	if diff := cmp.Diff(map[string]any{"session": "handle", "state": "active"}, decoded(t, w)); diff != "" {
+		t.Error(diff)
+	}
+	if f.adopted != "synthetic" || f.begin.Expect.Subject != "s" {
+		t.Error("the hand-over did not arrive as it was sent")
+	}
+}
+
+func TestNobodyLogsInWithoutTheGrant(t *testing.T) {
+	h := control.New(control.Options{Sessions: new(fakeSessions)})
+	err := h.Serve(httptest.NewRecorder(), request("POST", "/_sidecar/sessions", "{}"))
+	if e, ok := errors.AsType[*control.Error](err); !ok || e.Code() != "grant-mismatch" {
+		t.Errorf("error %v, want grant-mismatch", err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	at := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
+	person := helseid.Person{Subject: "sub-1", PID: "synthetic-pid", Name: "Syntetisk Lege", SecurityLevel: "4", AuthTime: at}
+	tests := map[string]struct {
+		status session.Status
+		want   map[string]any
+	}{
+		"active": {
+			session.Status{State: session.Active, Person: person, Expires: at.Add(time.Hour)},
+			map[string]any{
+				"state": "active", "expires_at": "2026-11-21T09:00:00Z", "auth_time": "2026-11-21T08:00:00Z", "security_level": "4",
+				"user": map[string]any{"sub": "sub-1", "name": "Syntetisk Lege", "hpr_number": nil}, "sfm_sessions": []any{},
+			},
+		},
+		"failed": {
+			session.Status{State: session.Failed, Err: errors.New("why")},
+			map[string]any{
+				"state": "failed", "expires_at": nil, "auth_time": nil, "sfm_sessions": []any{},
+				"error": map[string]any{"title": "why"},
+			},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := &fakeSessions{status: tt.status}
+			w, err := serve(f, request("GET", "/_sidecar/session?wait=5m", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, decoded(t, w)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if f.wait != 2*time.Minute {
+				t.Errorf("waits %v, want the bound of 2m", f.wait)
+			}
+		})
+	}
+}
+
+func TestEnd(t *testing.T) {
+	f := new(fakeSessions)
+	w, err := serve(f, request("DELETE", "/_sidecar/session?id_token_hint=true", ""))
+	if err != nil || w.Code != http.StatusOK || !f.hint {
+		t.Errorf("status %d, hint %v, %v", w.Code, f.hint, err)
+	}
+	if diff := cmp.Diff(map[string]any{"end_session_url": "http://localhost:8080/_sidecar/logout/y"}, decoded(t, w)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoginLink(t *testing.T) {
+	f := new(fakeSessions)
+	r := request("GET", "/_sidecar/login/one-time", "")
+	r.AddCookie(&http.Cookie{Name: "sfm_sidecar_login", Value: "from-before"})
+	w, err := serve(f, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusFound || w.Header().Get("Location") != "https://helseid.example/authorize" {
+		t.Errorf("status %d to %q", w.Code, w.Header().Get("Location"))
+	}
+	if f.link != "one-time" || f.browser != "from-before" {
+		t.Error("link or cookie did not arrive")
+	}
+	c := w.Result().Cookies()[0]
+	if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/_sidecar/" || c.Value != "cookie-value" {
+		t.Errorf("cookie HttpOnly %v, SameSite %v, Path %q", c.HttpOnly, c.SameSite, c.Path)
+	}
+}
+
+func TestCallbackPage(t *testing.T) {
+	f := new(fakeSessions)
+	r := request("GET", "/_sidecar/callback?code=c&state=s&iss=i", "")
+	r.AddCookie(&http.Cookie{Name: "sfm_sidecar_login", Value: "b"})
+	w, err := serve(f, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (session.Callback{Code: "c", State: "s", Issuer: "i", Own: true, Browser: "b"}); f.callback != want {
+		t.Error("the callback did not arrive as it was sent")
+	}
+	if !strings.Contains(w.Body.String(), "Du er logget inn") || w.Header().Get("Content-Language") != "nb" {
+		t.Errorf("the page does not say in Norwegian that the person is logged in:\n%s", w.Body)
+	}
+	policy := w.Header().Get("Content-Security-Policy")
+	if !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || strings.Contains(policy, "unsafe") {
+		t.Errorf("Content-Security-Policy %q", policy)
+	}
+}
+
+// loginFailed is a refusal of another room.
+type loginFailed struct{ reason string }
+
+func (loginFailed) Error() string    { return "login-failed" }
+func (loginFailed) Code() string     { return "login-failed" }
+func (e loginFailed) Reason() string { return e.reason }
+
+func TestPagesOfRefusals(t *testing.T) {
+	tests := []struct{ path, reason, language, want string }{
+		{"/_sidecar/callback", "denied", "nb-NO,nb;q=0.9,en;q=0.8", "Innloggingen ble avbrutt"},
+		{"/_sidecar/callback", "denied", "en-GB,en;q=0.9,nb;q=0.1", "The log-in was cancelled"},
+		{"/_sidecar/callback", "denied", "fr", "The log-in was cancelled"},
+		{"/_sidecar/login/x", "browser-changed", "", "annen nettleser"},
+		{"/_sidecar/logout/x", "id-token-invalid", "en", "did not succeed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.reason+" "+tt.language, func(t *testing.T) {
+			r := request("GET", tt.path, "")
+			r.Header.Set("Accept-Language", tt.language)
+			_, err := serve(&fakeSessions{err: loginFailed{tt.reason}}, r)
+			page, ok := errors.AsType[interface {
+				error
+				WritePage(http.ResponseWriter, *http.Request, int)
+			}](err)
+			if !ok {
+				t.Fatalf("error %v can't write itself as a page", err)
+			}
+			w := httptest.NewRecorder()
+			w.Header().Set("Sidecar-Error", "login-failed")
+			w.Header().Set("Sidecar-Request-Id", "request-1")
+			page.WritePage(w, r, http.StatusBadRequest)
+			body := w.Body.String()
+			if w.Code != http.StatusBadRequest || !strings.Contains(body, tt.want) || !strings.Contains(body, "login-failed · request-1") {
+				t.Errorf("status %d, page lacks %q:\n%s", w.Code, tt.want, body)
+			}
+		})
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	w, err := serve(new(fakeSessions), request("GET", "/_sidecar/openapi.json", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := decoded(t, w)["paths"].(map[string]any)
+	for _, p := range []string{"/_sidecar/sessions", "/_sidecar/sessions/callback", "/_sidecar/session", "/_sidecar/openapi.json"} {
+		if paths[p] == nil {
+			t.Errorf("%s is not described", p)
+		}
+	}
+}
+
+func TestBrowserPage(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/_sidecar/login/x": true, "/_sidecar/callback": true, "/_sidecar/logout/x": true,
+		"/_sidecar/session": false, "/_sidecar/sessions": false, "/_sidecar/callback/x": false, "/basis/_sidecar/callback": false,
+	} {
+		if got := control.BrowserPage(httptest.NewRequest(http.MethodGet, path, nil)); got != want {
+			t.Errorf("BrowserPage(%s) = %v", path, got)
+		}
+		if control.BrowserPage(httptest.NewRequest(http.MethodPost, path, nil)) {
+			t.Errorf("POST %s is no page", path)
+		}
+	}
+}
+
+func decoded(t *testing.T, w *httptest.ResponseRecorder) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("the answer is no JSON object: %v", err)
+	}
+	return v
+}

@@ -1,0 +1,231 @@
+package control
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+
+	"sfm-sidecar/internal/session"
+)
+
+// creation is the body of POST /_sidecar/sessions.
+type creation struct {
+	RefreshToken string         `json:"refresh_token"`
+	Expect       session.Expect `json:"expect"`
+	Prompt       string         `json:"prompt"`
+	MaxAuthAge   *int64         `json:"max_auth_age"`
+	ACRValues    string         `json:"acr_values"`
+	LoginHint    string         `json:"login_hint"`
+	Tenants      []limit        `json:"tenants"`
+	RedirectURI  string         `json:"redirect_uri"`
+	Tenant       *limit         `json:"tenant"`
+}
+
+// limit is a tenant by its alias or by its numbers.
+type limit struct {
+	alias string
+	session.Tenant
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (l *limit) UnmarshalJSON(raw []byte) error {
+	if len(raw) > 0 && raw[0] == '"' {
+		return json.Unmarshal(raw, &l.alias)
+	}
+	var members map[string]string
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return refuse("request-invalid", "a tenant is an alias or an object of strings")
+	}
+	for name, value := range members {
+		switch name {
+		case "parent":
+			l.Parent = value
+		case "child":
+			l.Child = value
+		case "journal":
+			l.Journal = value
+		default:
+			return refuse("request-invalid", "a tenant has parent, child and journal")
+		}
+	}
+	return nil
+}
+
+func (h *Handler) create(w http.ResponseWriter, r *http.Request) error {
+	if !h.o.LogIn {
+		return refuse("grant-mismatch", "the grant user is not configured, so nobody can log in")
+	}
+	var c creation
+	if err := decode(r, &c); err != nil {
+		return err
+	}
+	begin, err := h.begin(r, &c)
+	if err != nil {
+		return err
+	}
+	if c.RefreshToken != "" {
+		return h.adopt(w, r, c.RefreshToken, begin)
+	}
+	begun, err := h.o.Sessions.Begin(r.Context(), begin)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusCreated, struct {
+		Session   string        `json:"session"`
+		State     session.State `json:"state"`
+		LoginURL  string        `json:"login_url"`
+		ExpiresIn int           `json:"expires_in"`
+	}{begun.Handle, session.Pending, begun.LoginURL, int(begun.ExpiresIn / time.Second)})
+}
+
+func (h *Handler) adopt(w http.ResponseWriter, r *http.Request, refreshToken string, b session.Begin) error {
+	handle, err := h.o.Sessions.Adopt(r.Context(), refreshToken, b)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusCreated, struct {
+		Session string        `json:"session"`
+		State   session.State `json:"state"`
+	}{handle, session.Active})
+}
+
+// begin checks what a log-in was asked for with.
+func (h *Handler) begin(r *http.Request, c *creation) (session.Begin, error) {
+	b := session.Begin{Expect: c.Expect, Owner: h.o.Owner(r), LoginOptions: session.LoginOptions{
+		Prompt: c.Prompt, ACRValues: c.ACRValues, LoginHint: c.LoginHint, MaxAuthAge: c.MaxAuthAge, RedirectURI: c.RedirectURI,
+	}}
+	if c.Tenant != nil {
+		return b, refuse("request-invalid", "tenant goes with HELSEID_LOGIN_TENANT=request-object, which this version does not support")
+	}
+	if c.MaxAuthAge != nil && *c.MaxAuthAge < 0 {
+		return b, refuse("request-invalid", "max_auth_age is a number of seconds, zero or more")
+	}
+	if c.RedirectURI != "" && !absolute(c.RedirectURI) {
+		return b, refuse("request-invalid", "redirect_uri is an absolute address without fragment, as registered at HelseID")
+	}
+	for _, l := range c.Tenants {
+		if l.alias != "" {
+			return b, refuse("tenant-unknown", "no tenant has one of the aliases in tenants")
+		}
+		t, err := h.o.Parse(l.Parent, l.Child, l.Journal)
+		if err != nil {
+			return b, err
+		}
+		b.Tenants = append(b.Tenants, session.Tenant{Parent: t.Parent, Child: t.Child, Journal: t.Journal})
+	}
+	return b, nil
+}
+
+func absolute(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.IsAbs() && u.Fragment == ""
+}
+
+func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
+	handle, err := session.Handle(r.Header)
+	if err != nil {
+		return err
+	}
+	wait, err := waiting(r.URL.Query().Get("wait"))
+	if err != nil {
+		return err
+	}
+	s, err := h.o.Sessions.Status(r.Context(), handle, h.o.Owner(r), wait)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, h.view(r, s))
+}
+
+// waiting reads the wait parameter, at most [maxWait].
+func waiting(raw string) (time.Duration, error) {
+	if raw == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(raw)
+	if err != nil || d < 0 {
+		return 0, refuse("request-invalid", "wait is a duration such as 30s")
+	}
+	return min(d, maxWait), nil
+}
+
+// view is the answer of GET /_sidecar/session.
+type view struct {
+	State         session.State `json:"state"`
+	ExpiresAt     *time.Time    `json:"expires_at"`
+	AuthTime      *time.Time    `json:"auth_time"`
+	SecurityLevel string        `json:"security_level,omitempty"`
+	User          *user         `json:"user,omitempty"`
+	SFMSessions   []struct{}    `json:"sfm_sessions"`
+	Error         any           `json:"error,omitempty"`
+}
+
+type user struct {
+	Subject   string  `json:"sub"`
+	Name      string  `json:"name"`
+	HPRNumber *string `json:"hpr_number"`
+}
+
+func (h *Handler) view(r *http.Request, s session.Status) view {
+	v := view{State: s.State, ExpiresAt: known(s.Expires), SFMSessions: []struct{}{}}
+	if s.State == session.Active {
+		p := s.Person
+		v.AuthTime, v.SecurityLevel = known(p.AuthTime), p.SecurityLevel
+		v.User = &user{Subject: p.Subject, Name: p.Name}
+		if p.HPRNumber != "" {
+			v.User.HPRNumber = &p.HPRNumber
+		}
+	}
+	if s.Err != nil {
+		v.Error = h.o.Problem(r, s.Err)
+	}
+	return v
+}
+
+// known is nil for the zero time.
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t
+}
+
+func (h *Handler) end(w http.ResponseWriter, r *http.Request) error {
+	handle, err := session.Handle(r.Header)
+	if err != nil {
+		return err
+	}
+	ended, err := h.o.Sessions.End(r.Context(), handle, h.o.Owner(r), r.URL.Query().Get("id_token_hint") == "true")
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, struct {
+		EndSessionURL string   `json:"end_session_url"`
+		Undone        []string `json:"undone,omitempty"`
+	}{ended.EndSessionURL, ended.Undone})
+}
+
+// foreignCallback is the callback of an EPJ with its own redirect address.
+func (h *Handler) foreignCallback(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Code             string `json:"code"`
+		State            string `json:"state"`
+		Issuer           string `json:"iss"`
+		Error            string `json:"error"`
+		ErrorDescription string `json:"error_description"` // known, and not used
+	}
+	if err := decode(r, &c); err != nil {
+		return err
+	}
+	err := h.o.Sessions.Finish(r.Context(), session.Callback{
+		Code: c.Code, State: c.State, Issuer: c.Issuer, Error: c.Error,
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, struct {
+		State session.State `json:"state"`
+	}{session.Active})
+}
