@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var freePorts = []string{"-helseid", "127.0.0.1:0", "-sfm", "127.0.0.1:0"}
+
+// TestServesUntilTold makes a client, reads the lines for the sidecar, asks
+// both stand-ins, and stops.
+func TestServesUntilTold(t *testing.T) {
+	keyFile := filepath.Join(t.TempDir(), "client.jwk")
+	if err := os.WriteFile(keyFile, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	read, write := io.Pipe()
+	done := make(chan int)
+	go func() {
+		code := run(ctx, append(freePorts, "-write-client-jwk", keyFile, "-client-id", "test-epj"), streams{out: write, err: io.Discard})
+		write.Close()
+		done <- code
+	}()
+	lines := map[string]string{}
+	scanner := bufio.NewScanner(read)
+	for range 8 {
+		if !scanner.Scan() {
+			t.Fatal("too few lines")
+		}
+		if name, value, ok := strings.Cut(scanner.Text(), "="); ok && !strings.HasPrefix(name, "#") {
+			lines[name] = value
+		}
+	}
+	if lines["HELSEID_CLIENT_ID"] != "test-epj" || lines["HELSEID_CLIENT_JWK_FILE"] != keyFile || !strings.HasPrefix(lines["SFM_UPSTREAMS"], "basis=http://127.0.0.1:") {
+		t.Error("the lines for the sidecar are wrong")
+	}
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	got, err := client.Get(lines["HELSEID_ISSUER"] + "/.well-known/openid-configuration")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Body.Close()
+	checkPrivateFile(t, keyFile)
+	stop()
+	if code := <-done; code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func checkPrivateFile(t *testing.T, name string) {
+	t.Helper()
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the key file has mode %v, want 0600", info.Mode().Perm())
+	}
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jwk map[string]string
+	if err := json.Unmarshal(content, &jwk); err != nil || jwk["d"] == "" {
+		t.Error("the key file holds no private JWK")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	directory := t.TempDir()
+	private := filepath.Join(directory, "private.jwk")
+	if _, _, err := makeClient(flags{clientID: "x", writeJWK: private}); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		args  []string
+		code  int
+		about string
+	}{
+		"nothing":          {nil, exitUsage, "give one of"},
+		"both":             {[]string{"-client-jwk", "a", "-write-client-jwk", "b"}, exitUsage, "give one of"},
+		"unknown flag":     {[]string{"-x"}, exitUsage, "-x"},
+		"argument":         {[]string{"-client-jwk", "a", "b"}, exitUsage, `"b"`},
+		"not loopback":     {[]string{"-client-jwk", "a", "-sfm", "0.0.0.0:1"}, exitUsage, "not loopback"},
+		"any address":      {[]string{"-client-jwk", "a", "-helseid", ":1"}, exitUsage, "not loopback"},
+		"no port":          {[]string{"-client-jwk", "a", "-helseid", "localhost"}, exitUsage, "host:port"},
+		"missing key file": {append(freePorts, "-client-jwk", filepath.Join(directory, "none")), exitFailed, "reading the client's public key"},
+		"private key":      {append(freePorts, "-client-jwk", private), exitFailed, "private member"},
+		"no such folder":   {append(freePorts, "-write-client-jwk", filepath.Join(directory, "none", "k")), exitFailed, "writing the key file"},
+		"help":             {[]string{"-h"}, exitDone, "-write-client-jwk"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said strings.Builder
+			if code := run(t.Context(), row.args, streams{out: io.Discard, err: &said}); code != row.code || !strings.Contains(said.String(), row.about) {
+				t.Errorf("exit code %d, want %d and something about %q", code, row.code, row.about)
+			}
+		})
+	}
+}
