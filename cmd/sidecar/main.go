@@ -1,0 +1,25 @@
+// Command sidecar is a local reverse proxy between an EPJ and SFM. It obtains
+// and keeps the access tokens, makes a fresh DPoP proof for every call, and
+// forwards. It is configured by environment variables; see docs/configuration.md.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"sfm-sidecar/internal/app"
+)
+
+// version is set by the linker.
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(app.Run(ctx, app.Options{
+		Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
+	}))
+}

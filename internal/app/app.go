@@ -1,0 +1,160 @@
+// Package app is where the rooms of the sidecar meet: it reads the
+// configuration, builds each room from the bottom up, opens the listeners, and
+// ends everything in order.
+//
+// A request goes one way:
+//
+//	EPJ ─▶ proxy ─▶ tenantmap     which organizations and journal?
+//	         │ ───▶ session       which person?
+//	         │ ───▶ tokencache    a good token, or one fetch (session, helseid)
+//	         └ ───▶ dpop          token and fresh proof ─▶ SFM
+//
+// Nothing else sees the configuration: every room has options of its own, and
+// this package translates.
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+
+	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/control"
+	"sfm-sidecar/internal/telemetry"
+)
+
+// Options are what a process gives the program.
+type Options struct {
+	// Args are the arguments without the program's name.
+	Args []string
+	// Environ is the environment as NAME=value pairs.
+	Environ []string
+	// Stdout takes what a command prints, Stderr the log and the faults.
+	Stdout, Stderr io.Writer
+	// Version of the program; empty means a build without one.
+	Version string
+}
+
+// Sidecar is a sidecar whose listeners are open.
+type Sidecar struct {
+	listeners *listeners
+	house     *house
+	server    *server
+	ended     chan struct{}
+	err       error // why it ended; read after ended is closed
+}
+
+// Start builds a sidecar and serves in the background until ctx ends. Faults of
+// the configuration are [config.Faults].
+func Start(ctx context.Context, o Options) (*Sidecar, error) {
+	cfg, warnings, err := config.Load(o.Environ)
+	if err != nil {
+		return nil, err
+	}
+	log, _ := telemetry.NewLogger(o.Stderr, cfg.Log.Level, cfg.Log.Format)
+	for _, w := range warnings {
+		log.Warn("the configuration holds something odd", "variable", w.Variable, "problem", w.Problem, "mend", w.Mend)
+	}
+	s := &Sidecar{ended: make(chan struct{})}
+	if s.listeners, err = listen(ctx, cfg.Listen); err != nil {
+		return nil, err
+	}
+	s.server = &server{
+		log: log, health: new(telemetry.Health), minDelay: cfg.Keep.MinSigtermDelay, maxDelay: cfg.Keep.MaxSigtermDelay,
+	}
+	if s.house, err = build(cfg, log, o.Version, s.listeners.callbackPort(), s.server.draining.Load); err != nil {
+		s.listeners.close()
+		return nil, err
+	}
+	s.serve(ctx, cfg, log)
+	return s, nil
+}
+
+// serve mounts the rooms on the listeners.
+func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logger) {
+	s.server.wait = s.house.proxy.Wait
+	s.server.add(s.listeners.app, s.house.proxy, s.house.callers)
+	s.server.add(s.listeners.callback, s.pages(), new(callers))
+	s.server.add(s.listeners.admin, s.admin(), new(callers))
+	greet(log, cfg, s.listeners)
+	if file := cfg.HelseID.ClientJWKFile; file != "" {
+		go watchKey(ctx, file, s.house.keys, log)
+	}
+	go func() {
+		defer close(s.ended)
+		defer s.house.close()
+		s.err = s.server.run(ctx)
+	}()
+}
+
+// pages serves the browser's pages alone, where they have a port of their own.
+func (s *Sidecar) pages() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !control.BrowserPage(r) {
+			s.house.proxy.Refuse(w, r, &refusal{"control-unknown", "this address serves the log-in pages alone"})
+			return
+		}
+		s.house.proxy.ServeHTTP(w, r)
+	})
+}
+
+// admin serves probes and metrics.
+func (s *Sidecar) admin() http.Handler {
+	probes, metrics := s.server.health.Handler(), s.house.metrics.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/metrics":
+			metrics.ServeHTTP(w, r)
+		default:
+			probes.ServeHTTP(w, r)
+		}
+	})
+}
+
+// Addr is the application listener's address: host:port, or a socket's path.
+func (s *Sidecar) Addr() string { return s.listeners.app[0].Addr().String() }
+
+// AdminAddr is the admin listener's address.
+func (s *Sidecar) AdminAddr() string { return s.listeners.admin[0].Addr().String() }
+
+// Wait blocks until the sidecar has ended and returns why, nil after the end of
+// its context.
+func (s *Sidecar) Wait() error {
+	<-s.ended
+	return s.err
+}
+
+// greet says where the sidecar answers.
+func greet(log *slog.Logger, cfg *config.Config, l *listeners) {
+	for _, u := range cfg.SFM.Upstreams {
+		log.Info("upstream", "name", u.Name, "host", u.URL.Host, "api", cfg.SFM.API)
+	}
+	log.Info("ready for calls", "listen", addresses(l.app), "callback", addresses(l.callback), "admin", addresses(l.admin))
+}
+
+func addresses(group []net.Listener) string {
+	var all []string
+	for _, l := range group {
+		all = append(all, l.Addr().String())
+	}
+	return strings.Join(all, " ")
+}
+
+// Run carries out a command line and returns the exit code: 0 done, 1 failed,
+// 2 bad configuration or usage.
+func Run(ctx context.Context, o Options) int {
+	name := "serve"
+	if len(o.Args) > 0 {
+		name = o.Args[0]
+	}
+	c, ok := commands()[name]
+	if !ok || len(o.Args) > 1 {
+		_, _ = fmt.Fprint(o.Stderr, usage)
+		return exitUsage
+	}
+	return c(ctx, o)
+}

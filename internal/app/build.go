@@ -1,0 +1,243 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/control"
+	"sfm-sidecar/internal/dpop"
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/proxy"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+	"sfm-sidecar/internal/telemetry"
+	"sfm-sidecar/internal/tenantmap"
+	"sfm-sidecar/internal/tokencache"
+)
+
+// house is the rooms, built bottom-up in the order of its fields. It is the only
+// place where they meet.
+type house struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+	callers *callers
+	roots   *x509.CertPool
+
+	key      *dpop.Key // nil with SFM_API=v1
+	keys     *helseid.KeyRing
+	helseID  *helseid.Client
+	store    *store.Memory
+	sessions *session.Manager
+	tenants  *tenantmap.Map
+	cache    *tokencache.Cache
+	proxy    *proxy.Proxy
+}
+
+// build makes the rooms. port is where a browser finds the sidecar's pages;
+// draining is asked at every call.
+func build(cfg *config.Config, log *slog.Logger, version, port string, draining func() bool) (*house, error) {
+	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(version), store: store.NewMemory()}
+	steps := []func() error{
+		h.buildCallers, h.buildRoots, h.buildKeys, h.buildHelseID,
+		func() error { return h.buildSessions(port) },
+		h.buildTenants, h.buildCache,
+		func() error { return h.buildProxy(draining) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	h.metrics.CacheEntries(h.cache.Entries)
+	h.metrics.Sessions(func() int { return h.store.Len("used") })
+	return h, nil
+}
+
+func (h *house) buildCallers() (err error) {
+	h.callers, err = newCallers(h.cfg.Listen.AllowedUIDs)
+	return err
+}
+
+// buildRoots adds SIDECAR_CA_FILE to the system's certificates; nil is the system's.
+func (h *house) buildRoots() error {
+	if h.cfg.Keep.CAFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(h.cfg.Keep.CAFile)
+	if err != nil {
+		return fmt.Errorf("SIDECAR_CA_FILE: %w", err)
+	}
+	if h.roots, err = x509.SystemCertPool(); err != nil {
+		h.roots = x509.NewCertPool()
+	}
+	if !h.roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("SIDECAR_CA_FILE: %s holds no certificate in PEM form", h.cfg.Keep.CAFile)
+	}
+	return nil
+}
+
+func (h *house) buildKeys() (err error) {
+	if h.cfg.SFM.API == config.APIv2 {
+		if h.key, err = dpop.NewKey(); err != nil {
+			return fmt.Errorf("making the DPoP key: %w", err)
+		}
+	}
+	h.keys, err = clientKeys(h.cfg.HelseID)
+	return err
+}
+
+func (h *house) buildHelseID() (err error) {
+	c := h.cfg.HelseID
+	h.helseID, err = helseid.New(helseid.Options{
+		Issuer: c.Issuer, ClientID: c.ClientID, Keys: h.keys, DPoP: h.key, Nonces: new(dpop.Nonces),
+		Transport: proxy.NewTransport(proxy.TransportOptions{CA: h.roots, Proxy: h.cfg.Keep.Proxy()}),
+		Tenancy:   c.Tenancy, AssertionLifetime: c.AssertionLifetime, AssertionClaim: c.AssertionClaim,
+		ParentOnlyForm: c.ParentOnlyForm, Resource: c.Resource, SupplierOrgnr: c.SupplierOrgnr,
+		ClaimNames: c.ClaimNames, Timeout: c.Timeout, Concurrency: c.Concurrency,
+		SystemClock: h.cfg.Keep.Clock == config.ClockSystem,
+		Observe: helseid.Events{
+			Request:        h.metrics.TokenRequest,
+			NonceChallenge: func() { h.metrics.NonceChallenge("helseid") },
+			Skew:           func(d time.Duration) { h.metrics.Skew("helseid", d) },
+			Warn:           h.warn,
+		},
+	})
+	return err
+}
+
+func (h *house) buildSessions(port string) (err error) {
+	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
+	params := maps.Clone(h.cfg.HelseID.LoginParams)
+	if params == nil {
+		params = url.Values{}
+	}
+	if h.cfg.HelseID.ACRValues != "" {
+		params.Set("acr_values", h.cfg.HelseID.ACRValues)
+	}
+	h.sessions, err = session.New(session.Options{
+		Store: h.store, HelseID: h.helseID, Scopes: h.cfg.AllLoginScopes(),
+		RedirectURI: redirect, BaseURL: base, Params: params,
+		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
+		Idle:                  h.cfg.Keep.SessionIdle,
+		Ended:                 func(id string) { h.cache.ForgetSubject(id) },
+	})
+	return err
+}
+
+// pageAddresses are the redirect address and where a browser reaches the pages.
+// The two share an origin whenever the redirect address is our own page, since a
+// cookie given on the one must come along to the other.
+func pageAddresses(redirect, port string) (redirectURI, base string) {
+	base = "http://localhost:" + port
+	if redirect == "" {
+		return base + session.CallbackPath, base
+	}
+	if u, err := url.Parse(redirect); err == nil && u.Path == session.CallbackPath {
+		return redirect, u.Scheme + "://" + u.Host
+	}
+	return redirect, base
+}
+
+func (h *house) buildTenants() (err error) {
+	h.tenants, err = tenantmap.New(tenantmap.Options{
+		CheckDigit: h.cfg.Tenants.OrgnrCheck,
+		Warn: func(field string) {
+			h.log.Warn("an organization number fails its check digit", "field", field)
+		},
+	})
+	return err
+}
+
+func (h *house) buildCache() (err error) {
+	keep := h.cfg.Keep
+	h.cache, err = tokencache.New(tokencache.Options{
+		Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
+		Wait: h.cfg.HelseID.Timeout, FetchTimeout: fetchTimeout, Observe: h.metrics.TokenCache,
+	})
+	return err
+}
+
+// fetchTimeout bounds obtaining a token: a refresh may take 60 s and be sent
+// twice (contract 7.3), after others of the same person.
+const fetchTimeout = 3 * time.Minute
+
+func (h *house) buildProxy(draining func() bool) (err error) {
+	persons := &persons{grants: h.cfg.HelseID.Grants, sessions: h.sessions, owner: h.callers.owner}
+	controls := control.New(control.Options{
+		Sessions: h.sessions, Parse: h.tenants.Parse, Owner: h.callers.owner,
+		LogIn:   strings.Contains(strings.Join(persons.grants, " "), config.GrantUser),
+		Problem: func(r *http.Request, err error) any { return h.proxy.Problem(r, err) },
+	})
+	h.proxy, err = proxy.New(proxy.Options{
+		Upstreams: h.upstreams(), Tenants: h.tenants, Person: persons.find, Tokens: h.tokens(),
+		Transport: h.transport(), Control: controls.Serve, Draining: draining, Log: h.log,
+		Gate: proxy.Gate{
+			AllowedHosts: h.cfg.Listen.AllowedHosts, AllowedOrigins: h.cfg.Listen.AllowedOrigins,
+			CallerKey: h.cfg.Listen.CallerKey.Reveal(), Caller: h.callers.check, BrowserPage: control.BrowserPage,
+		},
+		Observe: proxy.Events{
+			Refusal: h.metrics.Refusal,
+			Done: func(c proxy.Call) {
+				h.metrics.Request(c.Upstream, c.Method, fmt.Sprint(c.Status), c.Whole, c.Added)
+			},
+			NonceChallenge: func() { h.metrics.NonceChallenge("sfm") },
+		},
+	})
+	return err
+}
+
+// upstreams carry the scheme that goes with the API generation, so that the two
+// can't be chosen apart.
+func (h *house) upstreams() []proxy.Upstream {
+	scheme := "DPoP"
+	if h.key == nil {
+		scheme = "Bearer"
+	}
+	var ups []proxy.Upstream
+	for _, u := range h.cfg.SFM.Upstreams {
+		ups = append(ups, proxy.Upstream{Name: u.Name, URL: u.URL, Scopes: u.Scopes, Audience: u.Audience, Scheme: scheme})
+	}
+	return ups
+}
+
+// transport is what finally sends to SFM.
+func (h *house) transport() http.RoundTripper {
+	base := proxy.NewTransport(proxy.TransportOptions{
+		ResponseTimeout: h.cfg.SFM.ResponseTimeout, CA: h.roots, Proxy: h.cfg.Keep.Proxy(),
+	})
+	if h.key == nil {
+		return base
+	}
+	return &dpop.Transport{Base: base, Key: h.key, Nonces: new(dpop.Nonces), Now: h.helseID.Now}
+}
+
+func (h *house) tokens() *tokens {
+	t := &tokens{
+		cache: h.cache, sessions: h.sessions, helseID: h.helseID, warn: h.warn,
+		issuer: h.cfg.HelseID.Issuer, clientID: h.cfg.HelseID.ClientID, resource: h.cfg.HelseID.Resource,
+		loginScopes: h.cfg.HelseID.LoginScopes,
+		narrow:      len(h.cfg.AllLoginScopes())-len(h.cfg.HelseID.LoginScopes) > 1,
+	}
+	if h.key != nil {
+		t.thumbprint = h.key.Thumbprint()
+	}
+	return t
+}
+
+// warn logs what a deeper room noticed: constant text and safe attributes.
+func (h *house) warn(msg string, attrs ...slog.Attr) {
+	h.log.LogAttrs(context.Background(), slog.LevelWarn, msg, attrs...) //nolint:sloglint // constant where it is said
+}
+
+// close stops what runs in the background.
+func (h *house) close() { h.cache.Close() }

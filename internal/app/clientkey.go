@@ -1,0 +1,54 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/helseid"
+)
+
+// keyLook is how often the file of the client key is read again. It is read, not
+// watched: that works on every file system, and when Kubernetes swaps the link
+// that leads to it.
+const keyLook = 5 * time.Second
+
+// clientKeys parses the client's key.
+func clientKeys(c config.HelseID) (*helseid.KeyRing, error) {
+	key, err := helseid.ParseKeys([]byte(c.ClientJWK.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("HELSEID_CLIENT_JWK: %w", err)
+	}
+	return helseid.NewKeyRing(key), nil
+}
+
+// watchKey takes up a new client key when its file changes, until ctx ends. A
+// file that can't be used leaves the key as it is, and is spoken of once.
+func watchKey(ctx context.Context, path string, ring *helseid.KeyRing, log *slog.Logger) {
+	seen, _ := os.ReadFile(path)
+	ticker := time.NewTicker(keyLook)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now, err := os.ReadFile(path)
+		if err != nil || bytes.Equal(now, seen) {
+			continue
+		}
+		seen = now
+		key, err := helseid.ParseKeys(bytes.TrimSpace(now))
+		if err != nil {
+			log.Error("the new client key can't be used, the old one stays", "reason", err)
+			continue
+		}
+		ring.Replace(key)
+		log.Info("took up a new client key", "kid", key.KeyID())
+	}
+}

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"sfm-sidecar/internal/config"
+)
+
+// Exit codes of contract section 10.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const usage = `usage: sidecar [command]
+
+  serve     answer calls until the process is told to end (the default)
+  env       print every variable with its value; secrets stay hidden
+  version   print the version
+
+The configuration comes from environment variables: see docs/configuration.md.
+`
+
+type command func(context.Context, Options) int
+
+func commands() map[string]command {
+	return map[string]command{
+		"serve": serve, "env": env, "version": version,
+		"help": help, "-h": help, "--help": help,
+	}
+}
+
+// serve runs the sidecar until ctx ends.
+func serve(ctx context.Context, o Options) int {
+	s, err := Start(ctx, o)
+	if err == nil {
+		err = s.Wait()
+	}
+	if err == nil {
+		return exitDone
+	}
+	_, _ = fmt.Fprintf(o.Stderr, "sidecar: %v\n", err)
+	if _, ok := errors.AsType[config.Faults](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// env prints the tables of the configuration with current values.
+func env(_ context.Context, o Options) int {
+	if err := config.WriteCurrent(o.Stdout, o.Environ); err != nil {
+		_, _ = fmt.Fprintf(o.Stderr, "sidecar: %v\n", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+func version(_ context.Context, o Options) int {
+	v := o.Version
+	if v == "" {
+		v = "unknown"
+	}
+	_, _ = fmt.Fprintf(o.Stdout, "sidecar %s (%s, %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return exitDone
+}
+
+func help(_ context.Context, o Options) int {
+	_, _ = fmt.Fprint(o.Stdout, usage)
+	return exitDone
+}

@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sfm-sidecar/internal/proxy"
+	"sfm-sidecar/internal/telemetry"
+)
+
+// server serves the listeners, and ends in order: at the end of its context the
+// sidecar is not ready at once, yet serves new calls for minDelay (whoever sends
+// them needs time to notice), then refuses new ones, and open ones may finish
+// until maxDelay has passed since the beginning of the end.
+type server struct {
+	log                *slog.Logger
+	health             *telemetry.Health
+	draining           atomic.Bool
+	minDelay, maxDelay time.Duration
+	// wait waits for calls that outlive their caller.
+	wait    func(context.Context) error
+	servers []*http.Server
+	group   errgroup.Group
+}
+
+// add serves a handler on each listener of a group.
+func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
+	if len(listeners) == 0 {
+		return
+	}
+	hs := &http.Server{
+		Handler:        h,
+		MaxHeaderBytes: proxy.MaxHeaderBytes,
+		// No limit on reading or writing bodies: they may be large, and slow.
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       90 * time.Second,
+		ErrorLog:          log.New(serverLog{s.log}, "", 0),
+		ConnContext:       c.know,
+	}
+	s.servers = append(s.servers, hs)
+	for _, l := range listeners {
+		s.group.Go(func() error {
+			if err := hs.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+}
+
+// run blocks until ctx has ended and everything is shut down, or a listener fails.
+func (s *server) run(ctx context.Context) error {
+	s.health.Started()
+	failed := make(chan error, 1)
+	go func() { failed <- s.group.Wait() }()
+	select {
+	case err := <-failed:
+		s.closeAll()
+		return err
+	case <-ctx.Done():
+	}
+	s.health.Stopping()
+	begun := time.Now()
+	s.log.Info("stopping", "min_delay", s.minDelay.String(), "max_delay", s.maxDelay.String())
+	<-time.After(s.minDelay)
+	s.draining.Store(true)
+	// At least a moment, so that a maximum below the minimum still ends in order.
+	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(s.maxDelay-time.Since(begun), time.Second))
+	defer cancel()
+	s.shutdown(left)
+	return <-failed
+}
+
+// shutdown ends every server in order, or by force when ctx ends.
+func (s *server) shutdown(ctx context.Context) {
+	var g errgroup.Group
+	for _, hs := range s.servers {
+		g.Go(func() error { return hs.Shutdown(ctx) })
+	}
+	err := g.Wait()
+	if waitErr := s.wait(ctx); err == nil {
+		err = waitErr
+	}
+	if err != nil || ctx.Err() != nil {
+		s.log.Warn("calls were cut off: they did not end within the longest delay")
+		s.closeAll()
+	}
+}
+
+func (s *server) closeAll() {
+	for _, hs := range s.servers {
+		_ = hs.Close()
+	}
+}
+
+// serverLog takes what net/http's server has to say. Its text may quote what a
+// stranger sent, so only its first words are kept.
+type serverLog struct{ log *slog.Logger }
+
+// Write implements [io.Writer].
+func (l serverLog) Write(p []byte) (int, error) {
+	what, _, _ := strings.Cut(string(p), ":")
+	l.log.Debug("the HTTP server reports", "about", what)
+	return len(p), nil
+}

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/proxy"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/tokencache"
+)
+
+// tokens gives the front door its tokens: from the cache, which asks whichever
+// room the grant needs.
+type tokens struct {
+	cache    *tokencache.Cache
+	sessions *session.Manager
+	helseID  *helseid.Client
+
+	// What every key of the cache has in common.
+	issuer, clientID, resource, thumbprint string
+	// loginScopes go with the scope parameter of a refresh, where one is sent.
+	loginScopes []string
+	// narrow says that a refresh must name its scopes, since several of SFM's
+	// were asked for at log-in (contract 7.7).
+	narrow bool
+	warn   func(msg string, attrs ...slog.Attr)
+}
+
+// Token implements [proxy.Tokens].
+func (t *tokens) Token(ctx context.Context, a proxy.Ask) (proxy.Token, error) {
+	token, err := t.cache.Token(ctx, t.key(a), t.mint(a))
+	if err != nil {
+		return proxy.Token{}, err
+	}
+	return proxy.Token{AccessToken: token.AccessToken, Type: token.Type, Held: token}, nil
+}
+
+// Forget implements [proxy.Tokens].
+func (t *tokens) Forget(a proxy.Ask, token proxy.Token) bool {
+	held, ok := token.Held.(*tokencache.Token)
+	return ok && t.cache.Forget(t.key(a), held)
+}
+
+// key is the whole of what makes two tokens different (contract 7.1).
+func (t *tokens) key(a proxy.Ask) tokencache.Key {
+	tenant := a.Tenant.Folded()
+	return tokencache.Key{
+		Issuer: t.issuer, ClientID: t.clientID, Grant: a.Person.Grant, Subject: a.Person.ID,
+		Parent: tenant.Parent, Child: tenant.Child, Journal: tenant.Journal,
+		Scopes: sorted(a.Upstream.Scopes), Resource: t.resource, Thumbprint: t.thumbprint,
+	}
+}
+
+// mint is how the token of a call is obtained when the cache has none.
+func (t *tokens) mint(a proxy.Ask) tokencache.Mint {
+	r := helseid.Request{
+		Tenant: helseid.Tenant(a.Tenant),
+		Wanted: a.Upstream.Scopes, Audience: a.Upstream.Audience,
+	}
+	if a.Person.Grant == config.GrantClientCredentials {
+		r.Scope = strings.Join(a.Upstream.Scopes, " ")
+		return func(ctx context.Context) (*tokencache.Token, error) {
+			return t.cached(t.helseID.ClientCredentials(ctx, r))
+		}
+	}
+	if t.narrow {
+		r.Scope = strings.Join(slices.Concat(a.Upstream.Scopes, t.loginScopes), " ")
+	}
+	id := a.Person.ID
+	return func(ctx context.Context) (*tokencache.Token, error) {
+		return t.cached(t.sessions.Refresh(ctx, id, r))
+	}
+}
+
+// cached is a grant's token as the cache keeps it.
+func (t *tokens) cached(g *helseid.Grant, err error) (*tokencache.Token, error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range g.Warnings {
+		t.warn("a token is good but not as it should be", slog.String("what", w))
+	}
+	return &tokencache.Token{
+		AccessToken: g.Token.AccessToken, Type: g.Token.TokenType, Sent: g.Sent, Lifetime: g.Lifetime,
+	}, nil
+}
+
+// sorted joins scopes in an order that does not depend on how they were written.
+func sorted(scopes []string) string {
+	s := slices.Clone(scopes)
+	slices.Sort(s)
+	return strings.Join(slices.Compact(s), " ")
+}
