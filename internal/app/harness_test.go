@@ -9,11 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +39,7 @@ var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
 type world struct {
 	t       testing.TB
 	sim     *simulator.Running
+	key     []byte // the client's private JWK
 	sidecar *app.Sidecar
 	base    string
 	stop    context.CancelFunc
@@ -45,6 +51,10 @@ type setup struct {
 	env    []string
 	client func(*simulator.Client)
 	sim    simulator.Options
+	// helseID, if not nil, stands in front of HelseID, to hold requests up.
+	helseID func(http.Handler) http.Handler
+	// opened, if not nil, counts the connections that SFM takes.
+	opened *atomic.Int64
 }
 
 const clientID = "test-epj"
@@ -60,16 +70,8 @@ func newWorld(t testing.TB, s setup) *world {
 		s.client(&client)
 	}
 	s.sim.Clients, s.sim.SigningKey = []simulator.Client{client}, signingKey()
-	sim, err := simulator.Start(s.sim)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := sim.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{t: t, sim: sim, client: &http.Client{
+	sim := standIns(t, s)
+	w := &world{t: t, sim: sim, key: key, client: &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 200, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       time.Minute,
@@ -79,8 +81,58 @@ func newWorld(t testing.TB, s setup) *world {
 		"SFM_UPSTREAMS=basis=" + sim.SFM + ",session=" + sim.SFM,
 		"SIDECAR_LISTEN=127.0.0.1:0", "SIDECAR_ADMIN_LISTEN=127.0.0.1:0", "SIDECAR_MAX_SIGTERM_DELAY=10s",
 		"LOG_LEVEL=debug", "LOG_FORMAT=json",
-	}, s.env...))
+	}, expand(s.env, sim)...))
 	return w
+}
+
+// expand puts the stand-in's address where a test can't know it.
+func expand(env []string, sim *simulator.Running) []string {
+	var expanded []string
+	for _, line := range env {
+		expanded = append(expanded, strings.ReplaceAll(line, "{SFM}", sim.SFM))
+	}
+	return expanded
+}
+
+// standIns serves HelseID and SFM, by servers of the test's own where it wants to
+// see or hold up what reaches them.
+func standIns(t testing.TB, s setup) *simulator.Running {
+	t.Helper()
+	if s.helseID == nil && s.opened == nil {
+		sim, err := simulator.Start(s.sim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := sim.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return sim
+	}
+	helseID, sfm := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
+	s.sim.Issuer, s.sim.SFM = "http://"+helseID.Listener.Addr().String(), "http://"+sfm.Listener.Addr().String()
+	sim, err := simulator.New(s.sim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	helseID.Config.Handler, sfm.Config.Handler = sim.HelseID(), sim.SFM()
+	if s.helseID != nil {
+		helseID.Config.Handler = s.helseID(sim.HelseID())
+	}
+	if s.opened != nil {
+		sfm.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				s.opened.Add(1)
+			}
+		}
+	}
+	for _, server := range []*httptest.Server{helseID, sfm} {
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.Start()
+		t.Cleanup(server.Close)
+	}
+	return &simulator.Running{Simulator: sim, HelseID: s.sim.Issuer, SFM: s.sim.SFM}
 }
 
 // start runs the sidecar. Later variables win over earlier ones.
@@ -296,4 +348,31 @@ func problemOf(t testing.TB, a answer) problem {
 		t.Errorf("title, detail, hint or origin is missing: %+v", p)
 	}
 	return p
+}
+
+// operations are what reached SFM of the call with this X-Request-Id.
+func (w *world) operations(id string) []simulator.Operation {
+	return slices.DeleteFunc(w.sim.Ledger(), func(o simulator.Operation) bool { return o.RequestID != id })
+}
+
+// refreshes are the refreshes that HelseID granted. What it merely answered with
+// its nonce is left out.
+func (w *world) refreshes() []simulator.TokenRequest {
+	return slices.DeleteFunc(w.sim.TokenRequests(), func(r simulator.TokenRequest) bool {
+		return r.Grant != simulator.GrantRefresh || r.Outcome != "granted"
+	})
+}
+
+// eventually waits for something that another goroutine is about to do.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	look, end := time.NewTicker(2*time.Millisecond), time.After(20*time.Second)
+	defer look.Stop()
+	for !done() {
+		select {
+		case <-look.C:
+		case <-end:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }

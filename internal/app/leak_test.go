@@ -40,6 +40,13 @@ func (a *artefacts) keep(text string) {
 	a.text.WriteString(text + "\n")
 }
 
+// logged is everything so far.
+func (a *artefacts) logged() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.text.String()
+}
+
 // secret adds a value that must never be seen.
 func (a *artefacts) secret(value string) {
 	a.mu.Lock()

@@ -101,6 +101,12 @@ func (e *expectation) mismatch(m members) string {
 	return ""
 }
 
+// otherPerson reports that the token names a person, and another than the one who logged in.
+func (e *expectation) otherPerson(m members) bool {
+	named := m.text(e.names.pid)
+	return e.pid != "" && named != "" && named != e.pid
+}
+
 // journalMismatch compares the journal, in any letter case. A token for another API than SFM's may lack it; and where
 // a single-tenant token carries nhn:sfm:journal-id beside its static claim it must fit too, since SFM prefers it.
 func (e *expectation) journalMismatch(m members) string {
@@ -178,7 +184,9 @@ func (c *Client) readToken(m members, r Request) (*checkedToken, error) {
 	}
 	e := c.expect(r)
 	if claim := e.mismatch(claims); claim != "" {
-		return nil, mismatch(claim)
+		refusal := mismatch(claim)
+		refusal.otherPerson = e.otherPerson(claims)
+		return nil, refusal
 	}
 	t.warnings = e.warnings(claims)
 	return t, nil

@@ -58,6 +58,25 @@ func (c *clock) sample(h http.Header, sent, received time.Time) (before, after t
 	return before, after, true
 }
 
+// trustNewest drops all samples but the newest when that one is far from the rest: our clock, or HelseID's, has been
+// set meanwhile. It is called when HelseID refuses something that it may judge by time; without that, the median would
+// need several refused requests to follow.
+func (c *clock) trustNewest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.samples) == 0 {
+		return
+	}
+	newest := c.samples[len(c.samples)-1]
+	if (newest - median(c.samples)).Abs() <= clockWarn {
+		return
+	}
+	c.samples = []time.Duration{newest}
+	if !c.system {
+		c.applied.Store(int64(applicable(newest)))
+	}
+}
+
 // measured is the median offset, applied or not.
 func (c *clock) measured() time.Duration {
 	c.mu.Lock()

@@ -138,3 +138,37 @@ func TestRefusalThatTellsTheTime(t *testing.T) {
 		t.Error("the repeat is not dated by HelseID's clock")
 	}
 }
+
+// When a clock is set, one refusal is enough to follow it: the newest answer counts alone. A good answer with an odd
+// date changes nothing.
+func TestClockFollowsAJump(t *testing.T) {
+	base := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	sample := func(c *clock, offset time.Duration) {
+		h := http.Header{"Date": {base.Add(offset).Format(http.TimeFormat)}}
+		c.sample(h, base, base)
+	}
+	for name, tc := range map[string]struct {
+		jump, want time.Duration
+		refused    bool
+	}{
+		"refused":            {jump: 90 * time.Second, want: 90 * time.Second, refused: true},
+		"granted":            {jump: 90 * time.Second, want: 0},
+		"refused, no jump":   {jump: time.Second, want: 0, refused: true},
+		"refused, back hour": {jump: -time.Hour, want: -clockLimit, refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := clock{wall: func() time.Time { return base }}
+			c.trustNewest() // without samples nothing happens
+			for range clockSamples {
+				sample(&c, 0)
+			}
+			sample(&c, tc.jump)
+			if tc.refused {
+				c.trustNewest()
+			}
+			if got := c.offset(); (got - tc.want).Abs() > time.Second {
+				t.Errorf("offset %v, want about %v", got, tc.want)
+			}
+		})
+	}
+}

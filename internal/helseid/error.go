@@ -33,6 +33,7 @@ type Error struct {
 	code, detail, hint, reason, hid, oauth    string
 	retryAfter                                time.Duration
 	permanent, invalidGrant, silent, unusable bool
+	otherPerson                               bool
 	cause                                     error
 }
 
@@ -82,6 +83,9 @@ func (e *Error) NoAnswer() bool { return e.silent }
 // Garbled reports that HelseID answered with success, but nothing of the answer could be read. A refresh token sent
 // with the request is probably spent, and its successor lost.
 func (e *Error) Garbled() bool { return e.unusable }
+
+// OtherPerson reports that HelseID answered for somebody else than the person of the log-in.
+func (e *Error) OtherPerson() bool { return e.otherPerson }
 
 // unavailable builds a helseid-unavailable; waiting for a while helps.
 func unavailable(reason, detail string) *Error {

@@ -112,7 +112,11 @@ func (c *Client) refusal(a *answer) *Error {
 	if code == codeUnavailable {
 		e.reason, e.retryAfter = "server-error", retryAfter(a.header, a.received)
 	}
-	if c.clock.far() && hid == "" && (oauth == errInvalidClient || oauth == errInvalidProof) {
+	dated := hid == "" && (oauth == errInvalidClient || oauth == errInvalidProof) // may be about the time
+	if dated {
+		c.clock.trustNewest()
+	}
+	if dated && c.clock.far() {
 		e.code, e.permanent = codeClockSkew, false
 		e.detail = fmt.Sprintf("this machine's clock is %s off HelseID's, and HelseID answered %s",
 			c.clock.measured().Abs().Round(time.Second), oauth)

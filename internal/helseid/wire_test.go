@@ -274,12 +274,15 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		}
 		var log strings.Builder
 		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("%T logs its secrets", v)
 		}
 	}
 	f := newFake(t)
-	f.post = func(_ int, w http.ResponseWriter, _ *http.Request) { f.grant(w, nil, map[string]any{claimPID: "02027012345"}) }
+	f.post = func(_ int, w http.ResponseWriter, _ *http.Request) {
+		f.grant(w, nil, map[string]any{claimPID: "02027012345"})
+	}
 	_, err := refresh(t.Context(), f.client(nil))
 	wantError(t, err, codeTokenMismatch)
 	if text := fmt.Sprintf("%v %+v %#v", err, err, err); strings.Contains(text, "02027012345") || strings.Contains(text, "eyJ") {

@@ -61,7 +61,7 @@ func cleanAttrs(attrs []slog.Attr) []slog.Attr {
 	return attrs
 }
 
-// cleanAttr masks a value. Numbers, times and truth values can't hold what is
+// cleanAttr masks a value and writes durations as text. Numbers, times and truth values can't hold what is
 // looked for. Any other value is replaced by its text if there is something in it
 // to mask, and left as it is (for the JSON handler to write its members)
 // otherwise.
@@ -70,6 +70,8 @@ func cleanAttr(attr slog.Attr) slog.Attr {
 	switch value.Kind() {
 	case slog.KindString:
 		return slog.String(attr.Key, clean(value.String()))
+	case slog.KindDuration:
+		return slog.String(attr.Key, value.Duration().String())
 	case slog.KindGroup:
 		return slog.Attr{Key: attr.Key, Value: slog.GroupValue(cleanAttrs(value.Group())...)}
 	case slog.KindAny:

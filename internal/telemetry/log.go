@@ -29,6 +29,9 @@ import (
 // text, json, or auto: text on a terminal, JSON elsewhere. Text is coloured on a
 // terminal only.
 //
+// Durations are written as text ("1m30s"): as nanoseconds nobody reads them, and
+// those of a minute and a half have the eleven digits of an identity number.
+//
 // Whatever looks like a JWT, a national identity number or the query of a URL is
 // masked, in the message and in every attribute.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, *slog.LevelVar) {

@@ -125,3 +125,12 @@ func TestGuardLetsPass(t *testing.T) {
 		}
 	}
 }
+
+func TestDurationsAreText(t *testing.T) {
+	var out bytes.Buffer
+	log, _ := telemetry.NewLogger(&out, "info", "json")
+	log.Info("hello", "waits", 90*time.Second, slog.Group("g", "d", time.Minute))
+	if got := out.String(); !strings.Contains(got, `"waits":"1m30s"`) || !strings.Contains(got, `"g":{"d":"1m0s"}`) {
+		t.Errorf("log: %s", got)
+	}
+}
