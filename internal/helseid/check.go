@@ -170,7 +170,8 @@ type checkedToken struct {
 }
 
 // readToken takes the access token out of a granted answer, and refuses it unless it is exactly what r asks for.
-func (c *Client) readToken(m members, r Request) (*checkedToken, error) {
+func (c *Client) readToken(a *answer, r Request) (*checkedToken, error) {
+	m := a.members
 	t, err := parseToken(m, c.tokenType())
 	if err != nil {
 		return nil, err
@@ -189,7 +190,20 @@ func (c *Client) readToken(m members, r Request) (*checkedToken, error) {
 		return nil, refusal
 	}
 	t.warnings = e.warnings(claims)
+	t.lifetime = sureLife(t.lifetime, claims, a.sent.Add(c.clock.offset()))
 	return t, nil
+}
+
+// sureLife is how long a token surely lives from the moment it was asked for, by HelseID's clock: what expires_in says,
+// unless exp comes earlier. The API goes by exp, which is in whole seconds, cut off, and so ends a life up to a second
+// early. More than that second is never taken off: the rest of a difference is that of two clocks.
+func sureLife(lifetime time.Duration, claims members, sent time.Time) time.Duration {
+	exp := claims.unixTime("exp")
+	if exp == 0 {
+		return lifetime
+	}
+	least := max(lifetime-time.Second, lifetime/2)
+	return min(max(time.Unix(exp, 0).Sub(sent), least), lifetime)
 }
 
 // parseToken reads the members of RFC 6749 §5.1 that make an access token.

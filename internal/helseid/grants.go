@@ -124,7 +124,7 @@ func (c *Client) grant(ctx context.Context, q query, r Request) (*Grant, error) 
 	if r.NoTenant {
 		return g, nil
 	}
-	t, err := c.readToken(a.members, r)
+	t, err := c.readToken(a, r)
 	if err != nil {
 		return g, err
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -19,8 +18,7 @@ func (p *Proxy) forward(c *call) error {
 		// Where it can't be had (a recorder in a test), nothing is lost but that.
 		_ = http.NewResponseController(&c.w).EnableFullDuplex()
 	}
-	ctx := context.WithValue(c.in.Context(), callKey{}, c)
-	p.reverse.ServeHTTP(&c.w, c.in.WithContext(ctx))
+	p.reverse.ServeHTTP(&c.w, c.in.WithContext(contextOf(c.in.Context(), c)))
 	return c.failed
 }
 

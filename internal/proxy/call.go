@@ -63,6 +63,11 @@ func (c *call) added(now time.Time) time.Duration {
 
 type callKey struct{}
 
+// contextOf gives a call to those beneath ReverseProxy.
+func contextOf(ctx context.Context, c *call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
 // callOf finds the call of a request that forward sent on its way.
 func callOf(ctx context.Context) *call {
 	c, ok := ctx.Value(callKey{}).(*call)
@@ -140,6 +145,15 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
+// showHalf sends what there is of an answer before its connection is cut. A
+// caller that has seen nothing of an answer might take the connection for one
+// that had gone stale, and have its HTTP library send the call again.
+func (a *answer) showHalf() {
+	if a.status != 0 {
+		_ = http.NewResponseController(a.ResponseWriter).Flush()
+	}
+}
+
 // statusLeft is counted for a caller that did not wait for its answer.
 const statusLeft = 499
 
@@ -161,7 +175,7 @@ func (p *Proxy) record(c *call, aborted bool) {
 	level, message := c.verdict(aborted)
 	ctx := context.WithoutCancel(c.in.Context())
 	if p.log.Enabled(ctx, level) {
-		p.log.LogAttrs(ctx, level, message, c.attrs(sum)...)
+		p.log.LogAttrs(ctx, level, message, c.attrs(sum)...) //nolint:sloglint // verdict has constants only
 	}
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"time"
 )
@@ -31,7 +32,7 @@ func readEager(src io.Reader) (kept []byte, rest io.Reader, err error) {
 		case r := <-got:
 			have += r.n
 			switch {
-			case r.err == io.EOF:
+			case errors.Is(r.err, io.EOF):
 				return buf[:have], nil, nil
 			case r.err != nil:
 				return nil, nil, r.err

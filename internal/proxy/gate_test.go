@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -155,7 +156,9 @@ func TestHostIsNotAskedOnASocket(t *testing.T) {
 	srv := &http.Server{Handler: h.Proxy, ReadHeaderTimeout: time.Minute}
 	go srv.Serve(l)
 	defer srv.Close()
-	tr := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}
+	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}
 	defer tr.CloseIdleConnections()
 	for host, code := range map[string]string{"anything.example": "upstream-unknown", "localhost": "upstream-unknown"} {
 		res, err := tr.RoundTrip(func() *http.Request { r := h.ask("GET", "/nothing", nil); r.Host = host; return r }())

@@ -315,3 +315,10 @@ func (h *house) raw(method, text string) answered {
 const tenantLines = "Sfm-Orgnr-Parent: 100100126\r\nSfm-Journal-Id: 7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35\r\n"
 
 var errPlain = errors.New("something without a code")
+
+// withDialer has SFM's connections made by dial.
+func withDialer(dial func(context.Context, string, string) (net.Conn, error)) func(*Options) {
+	return func(o *Options) {
+		o.Transport.(*dpop.Transport).Base = NewTransport(TransportOptions{ResponseTimeout: 10 * time.Second, DialContext: dial})
+	}
+}

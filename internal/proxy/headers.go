@@ -93,9 +93,6 @@ func modify(res *http.Response) error {
 	}
 	scrubAnswer(res.Header)
 	scrubAnswer(res.Trailer)
-	if len(res.Trailer) > 0 {
-		res.Header.Del("Content-Length") // with a length, HTTP/1.1 has no place for trailers
-	}
 	c.relocate(res)
 	if c.origin != "" {
 		for name := range res.Header {

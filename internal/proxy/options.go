@@ -182,8 +182,12 @@ func required(o Options) error {
 	return errors.Join(faults...)
 }
 
-// newReverse makes the ReverseProxy. It flushes after each write, so that a
-// slow answer arrives as it comes, and says nothing by itself: its messages
+// flushAfter is how long part of an answer of known length may be held back for
+// more of it, so that small answers leave in one packet. Answers of unknown
+// length, and event streams, are flushed as they come.
+const flushAfter = 5 * time.Millisecond
+
+// newReverse makes the ReverseProxy. It says nothing by itself: its messages
 // could quote what SFM sent.
 func (p *Proxy) newReverse() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
@@ -191,7 +195,7 @@ func (p *Proxy) newReverse() *httputil.ReverseProxy {
 		Transport:      attempts{},
 		ModifyResponse: modify,
 		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { callOf(r.Context()).failed = err },
-		FlushInterval:  -1,
+		FlushInterval:  flushAfter,
 		BufferPool:     buffers{},
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}

@@ -149,7 +149,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *call {
 // http.ErrAbortHandler goes on, since it is what cuts the caller's connection.
 func (p *Proxy) end(c *call) {
 	fault := recover()
-	if fault != nil && fault != http.ErrAbortHandler {
+	if fault != nil && fault != any(http.ErrAbortHandler) {
 		fault = p.ownFault(c, fault)
 	}
 	c.release()
@@ -158,6 +158,7 @@ func (p *Proxy) end(c *call) {
 		p.flying.leave()
 	}
 	if fault != nil {
+		c.w.showHalf()
 		panic(fault)
 	}
 }

@@ -17,13 +17,17 @@ type request struct {
 	body   int64
 	nth    int // on its connection, from 1
 	whole  bool
+	last   bool // on its connection, as the sender said
 }
 
 // rawTCP is a server that counts what arrives, whatever becomes of the answer.
 type rawTCP struct {
 	url string
-	mu  sync.Mutex
-	all []request
+	// before, if not nil, runs when the headers are read and the body is not;
+	// false ends the connection.
+	before func(net.Conn, http.Header) bool
+	mu     sync.Mutex
+	all    []request
 }
 
 func (s *rawTCP) got() []request {
@@ -71,11 +75,18 @@ func (s *rawTCP) serve(conn net.Conn, answer func(net.Conn, *bufio.Reader, reque
 		if err != nil {
 			return
 		}
-		got := request{method: r.Method, header: r.Header, nth: nth}
+		got := request{method: r.Method, header: r.Header, nth: nth, last: r.Close}
+		s.mu.Lock()
+		i := len(s.all)
+		s.all = append(s.all, got)
+		s.mu.Unlock()
+		if s.before != nil && !s.before(conn, r.Header) {
+			return
+		}
 		got.body, err = io.Copy(io.Discard, r.Body)
 		got.whole = err == nil
 		s.mu.Lock()
-		s.all = append(s.all, got)
+		s.all[i] = got
 		s.mu.Unlock()
 		if !got.whole || !answer(conn, in, got) {
 			return

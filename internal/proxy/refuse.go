@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -141,14 +140,20 @@ func (c *call) describe(code string, kind row, err error) problem {
 	case code == "login-failed" && c.upstream != nil:
 		doc.Status = loginStatus
 	case code == "control-unknown" && methodNotAllowed(err):
-		doc.Status, doc.Title, doc.Detail = http.StatusMethodNotAllowed, "The control call has no such method", "The control call has no such method"
+		doc.Status, doc.Title = http.StatusMethodNotAllowed, "The control call has no such method"
+		doc.Detail = doc.Title
 	}
 	if t := c.ask.Tenant; t != (tenantmap.Tenant{}) {
 		doc.Tenant = &tenant{Parent: t.Parent, Child: t.Child, Journal: t.Journal}
 	}
-	if code == "internal" {
-		return doc // what such an error says is not for the caller
+	if code != "internal" { // what such an error says is not for the caller
+		doc.add(err)
 	}
+	return doc
+}
+
+// add fills in what the error says by optional methods of its own.
+func (doc *problem) add(err error) {
 	if e, ok := errors.AsType[interface {
 		error
 		Detail() string
@@ -179,7 +184,6 @@ func (c *call) describe(code string, kind row, err error) problem {
 	}](err); ok {
 		doc.HelseIDError = e.OAuthError()
 	}
-	return doc
 }
 
 // codeOf finds the code of a refusal, or "".
@@ -279,13 +283,8 @@ func plain(err error) error {
 			return known
 		}
 	}
-	switch e := err.(type) {
-	case x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError:
-		return e
-	case net.Error:
-		if e.Timeout() {
-			return errors.New("no answer in time")
-		}
+	if network, ok := errors.AsType[net.Error](err); ok && network.Timeout() {
+		return errors.New("no answer in time")
 	}
 	return errors.New("the connection broke, or what came was not HTTP")
 }

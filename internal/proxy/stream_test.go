@@ -146,7 +146,7 @@ func TestInterimAnswers(t *testing.T) {
 	r := h.ask("GET", "/basis/x", nil)
 	a := h.do(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			seen = append(seen, fmt.Sprint(code, len(header), header.Get("Link")))
+			seen = append(seen, fmt.Sprintf("%d %d %s", code, len(header), header.Get("Link")))
 			return nil
 		},
 	})))
