@@ -63,10 +63,10 @@ func Start(ctx context.Context, o Options) (*Sidecar, error) {
 	if s.listeners, err = listen(ctx, cfg.Listen); err != nil {
 		return nil, err
 	}
-	s.server = &server{
-		log: log, health: new(telemetry.Health), minDelay: cfg.Keep.MinSigtermDelay, maxDelay: cfg.Keep.MaxSigtermDelay,
-	}
-	if s.house, err = build(cfg, log, o.Version, s.listeners.callbackPort(), s.server.draining.Load); err != nil {
+	s.server = newServer(log, cfg.Keep.MinSigtermDelay, cfg.Keep.MaxSigtermDelay)
+	if s.house, err = build(cfg, log, site{
+		version: o.Version, port: s.listeners.callbackPort(), draining: s.server.draining.Load, stopping: ctx.Done(),
+	}); err != nil {
 		s.listeners.close()
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 	s.server.add(s.listeners.admin, s.admin(), new(callers))
 	greet(log, cfg, s.listeners)
 	if file := cfg.HelseID.ClientJWKFile; file != "" {
-		go watchKey(ctx, file, s.house.keys, log)
+		go watchKey(ctx, file, cfg.HelseID.ClientJWK.Reveal(), s.house.keys, log)
 	}
 	go func() {
 		defer close(s.ended)

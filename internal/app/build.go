@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"sfm-sidecar/internal/config"
@@ -43,15 +43,23 @@ type house struct {
 	proxy    *proxy.Proxy
 }
 
-// build makes the rooms. port is where a browser finds the sidecar's pages;
-// draining is asked at every call.
-func build(cfg *config.Config, log *slog.Logger, version, port string, draining func() bool) (*house, error) {
-	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(version), store: store.NewMemory()}
+// site is what the rooms must know of the process around them.
+type site struct {
+	version string
+	port    string // where a browser finds the sidecar's pages
+	// draining is asked at every call; stopping is closed when the end begins.
+	draining func() bool
+	stopping <-chan struct{}
+}
+
+// build makes the rooms.
+func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
+	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(at.version), store: store.NewMemory()}
 	steps := []func() error{
 		h.buildCallers, h.buildRoots, h.buildKeys, h.buildHelseID,
-		func() error { return h.buildSessions(port) },
+		func() error { return h.buildSessions(at.port) },
 		h.buildTenants, h.buildCache,
-		func() error { return h.buildProxy(draining) },
+		func() error { return h.buildProxy(at) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -171,16 +179,16 @@ func (h *house) buildCache() (err error) {
 // twice (contract 7.3), after others of the same person.
 const fetchTimeout = 3 * time.Minute
 
-func (h *house) buildProxy(draining func() bool) (err error) {
+func (h *house) buildProxy(at site) (err error) {
 	persons := &persons{grants: h.cfg.HelseID.Grants, sessions: h.sessions, owner: h.callers.owner}
 	controls := control.New(control.Options{
-		Sessions: h.sessions, Parse: h.tenants.Parse, Owner: h.callers.owner,
-		LogIn:   strings.Contains(strings.Join(persons.grants, " "), config.GrantUser),
+		Sessions: h.sessions, Parse: h.tenants.Parse, Owner: h.callers.owner, Stopping: at.stopping,
+		LogIn:   slices.Contains(persons.grants, config.GrantUser),
 		Problem: func(r *http.Request, err error) any { return h.proxy.Problem(r, err) },
 	})
 	h.proxy, err = proxy.New(proxy.Options{
 		Upstreams: h.upstreams(), Tenants: h.tenants, Person: persons.find, Tokens: h.tokens(),
-		Transport: h.transport(), Control: controls.Serve, Draining: draining, Log: h.log,
+		Transport: h.transport(), Control: controls.Serve, Draining: at.draining, Log: h.log,
 		Gate: proxy.Gate{
 			AllowedHosts: h.cfg.Listen.AllowedHosts, AllowedOrigins: h.cfg.Listen.AllowedOrigins,
 			CallerKey: h.cfg.Listen.CallerKey.Reveal(), Caller: h.callers.check, BrowserPage: control.BrowserPage,

@@ -59,8 +59,12 @@ func tcpUID(c *net.TCPConn) (string, error) {
 	return "", errNoUser
 }
 
-// lookUp reads one table for the socket whose own address is local and whose
-// peer is remote.
+// established is a connection's state as the table has it. Of one that is being
+// closed the table shows user 0, whoever it belonged to, and 0 is root.
+const established = "01"
+
+// lookUp reads one table for the open connection whose own address is local and
+// whose peer is remote.
 func lookUp(table string, local, remote netip.AddrPort) (string, error) {
 	f, err := os.Open(table)
 	if err != nil {
@@ -74,7 +78,7 @@ func lookUp(table string, local, remote netip.AddrPort) (string, error) {
 		if len(fields) < 8 {
 			continue
 		}
-		if sameAddress(fields[1], local) && sameAddress(fields[2], remote) {
+		if fields[3] == established && sameAddress(fields[1], local) && sameAddress(fields[2], remote) {
 			return fields[7], nil
 		}
 	}

@@ -26,10 +26,11 @@ func clientKeys(c config.HelseID) (*helseid.KeyRing, error) {
 	return helseid.NewKeyRing(key), nil
 }
 
-// watchKey takes up a new client key when its file changes, until ctx ends. A
-// file that can't be used leaves the key as it is, and is spoken of once.
-func watchKey(ctx context.Context, path string, ring *helseid.KeyRing, log *slog.Logger) {
-	seen, _ := os.ReadFile(path)
+// watchKey takes up a new client key when its file changes from what was loaded,
+// until ctx ends. A file that can't be used leaves the key as it is, and is
+// spoken of once.
+func watchKey(ctx context.Context, path, loaded string, ring *helseid.KeyRing, log *slog.Logger) {
+	seen := bytes.TrimSpace([]byte(loaded))
 	ticker := time.NewTicker(keyLook)
 	defer ticker.Stop()
 	for {
@@ -39,11 +40,12 @@ func watchKey(ctx context.Context, path string, ring *helseid.KeyRing, log *slog
 		case <-ticker.C:
 		}
 		now, err := os.ReadFile(path)
+		now = bytes.TrimSpace(now)
 		if err != nil || bytes.Equal(now, seen) {
 			continue
 		}
 		seen = now
-		key, err := helseid.ParseKeys(bytes.TrimSpace(now))
+		key, err := helseid.ParseKeys(now)
 		if err != nil {
 			log.Error("the new client key can't be used, the old one stays", "reason", err)
 			continue

@@ -49,25 +49,40 @@ func (l *listeners) open(ctx context.Context, c config.Listen) (err error) {
 	return nil
 }
 
+// pairTries is how often any free port is looked for that is free in both
+// families. A system that gives one of them knows nothing of the other.
+const pairTries = 20
+
 // openPair opens an address, and for a loopback one its twin in the other
 // family at the same port: "localhost" may mean either. A host without the other
 // family has no twin.
-func openPair(ctx context.Context, address string) ([]net.Listener, error) {
+func openPair(ctx context.Context, address string) (pair []net.Listener, err error) {
+	for range pairTries {
+		pair, err = openTwins(ctx, address)
+		if !errors.Is(err, syscall.EADDRINUSE) || !strings.HasSuffix(address, ":0") {
+			break
+		}
+	}
+	return pair, err
+}
+
+func openTwins(ctx context.Context, address string) ([]net.Listener, error) {
 	opened, err := openOne(ctx, address)
 	if err != nil || strings.HasPrefix(address, unixPrefix) {
 		return opened, err
 	}
-	host, _, err := net.SplitHostPort(address)
+	// What was opened, not what was asked for: "localhost" may have become either
+	// family, and 0 any port.
+	host, port, err := net.SplitHostPort(opened[0].Addr().String())
 	if err != nil {
 		return opened, nil
 	}
-	twin, ok := map[string]string{"127.0.0.1": "::1", "::1": "127.0.0.1", "localhost": "::1"}[host]
+	twin, ok := map[string]string{"127.0.0.1": "::1", "::1": "127.0.0.1"}[host]
 	if !ok {
 		return opened, nil
 	}
-	_, port, _ := net.SplitHostPort(opened[0].Addr().String()) // the port that was given, where 0 was asked for
 	second, err := openOne(ctx, net.JoinHostPort(twin, port))
-	if errors.Is(err, syscall.EADDRINUSE) && host != "localhost" {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		opened[0].Close()
 		return nil, err
 	}
@@ -88,13 +103,17 @@ func openOne(ctx context.Context, address string) ([]net.Listener, error) {
 }
 
 // openSocket opens a Unix socket for its owner alone. One that a crash left
-// behind is removed; one that somebody answers on is not.
+// behind is removed: nobody listens on it. Any other is not.
 func openSocket(ctx context.Context, path string) ([]net.Listener, error) {
 	var d net.Dialer
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		if conn, err := d.DialContext(ctx, "unix", path); err == nil {
+		conn, err := d.DialContext(ctx, "unix", path)
+		if err == nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("another process answers on %s", path)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("finding out whose socket %s is: %w", path, err)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("removing an old socket: %w", err)

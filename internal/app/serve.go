@@ -29,7 +29,16 @@ type server struct {
 	// wait waits for calls that outlive their caller.
 	wait    func(context.Context) error
 	servers []*http.Server
-	group   errgroup.Group
+	group   *errgroup.Group // of all listeners
+	broken  <-chan struct{} // closed when the first of them fails
+}
+
+func newServer(log *slog.Logger, minDelay, maxDelay time.Duration) *server {
+	group, broken := errgroup.WithContext(context.Background())
+	return &server{
+		log: log, health: new(telemetry.Health), minDelay: minDelay, maxDelay: maxDelay,
+		group: group, broken: broken.Done(),
+	}
 }
 
 // add serves a handler on each listener of a group.
@@ -45,6 +54,8 @@ func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
 		IdleTimeout:       90 * time.Second,
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
 		ConnContext:       c.know,
+		// OPTIONS * goes through the gate like everything else.
+		DisableGeneralOptionsHandler: true,
 	}
 	s.servers = append(s.servers, hs)
 	for _, l := range listeners {
@@ -60,12 +71,10 @@ func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
 // run blocks until ctx has ended and everything is shut down, or a listener fails.
 func (s *server) run(ctx context.Context) error {
 	s.health.Started()
-	failed := make(chan error, 1)
-	go func() { failed <- s.group.Wait() }()
 	select {
-	case err := <-failed:
+	case <-s.broken:
 		s.closeAll()
-		return err
+		return s.group.Wait()
 	case <-ctx.Done():
 	}
 	s.health.Stopping()
@@ -76,8 +85,12 @@ func (s *server) run(ctx context.Context) error {
 	// At least a moment, so that a maximum below the minimum still ends in order.
 	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(s.maxDelay-time.Since(begun), time.Second))
 	defer cancel()
+	// While open calls end, new ones are told to go elsewhere. Shutdown would not
+	// tell them: it drops what comes in on open connections, and a caller that gets
+	// no answer can't know that nothing was done.
+	_ = s.wait(left)
 	s.shutdown(left)
-	return <-failed
+	return s.group.Wait()
 }
 
 // shutdown ends every server in order, or by force when ctx ends.

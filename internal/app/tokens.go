@@ -51,29 +51,39 @@ func (t *tokens) key(a proxy.Ask) tokencache.Key {
 	return tokencache.Key{
 		Issuer: t.issuer, ClientID: t.clientID, Grant: a.Person.Grant, Subject: a.Person.ID,
 		Parent: tenant.Parent, Child: tenant.Child, Journal: tenant.Journal,
-		Scopes: sorted(a.Upstream.Scopes), Resource: t.resource, Thumbprint: t.thumbprint,
+		Scopes: sorted(a.Upstream.Scopes), Resource: t.resource, Audience: a.Upstream.Audience,
+		Thumbprint: t.thumbprint,
 	}
 }
 
 // mint is how the token of a call is obtained when the cache has none.
 func (t *tokens) mint(a proxy.Ask) tokencache.Mint {
-	r := helseid.Request{
-		Tenant: helseid.Tenant(a.Tenant),
-		Wanted: a.Upstream.Scopes, Audience: a.Upstream.Audience,
-	}
+	r := t.request(a)
 	if a.Person.Grant == config.GrantClientCredentials {
-		r.Scope = strings.Join(a.Upstream.Scopes, " ")
 		return func(ctx context.Context) (*tokencache.Token, error) {
 			return t.cached(t.helseID.ClientCredentials(ctx, r))
 		}
-	}
-	if t.narrow {
-		r.Scope = strings.Join(slices.Concat(a.Upstream.Scopes, t.loginScopes), " ")
 	}
 	id := a.Person.ID
 	return func(ctx context.Context) (*tokencache.Token, error) {
 		return t.cached(t.sessions.Refresh(ctx, id, r))
 	}
+}
+
+// request is what HelseID is asked for. A refresh that names no scopes gets those
+// of the log-in.
+func (t *tokens) request(a proxy.Ask) helseid.Request {
+	r := helseid.Request{
+		Tenant: helseid.Tenant(a.Tenant),
+		Wanted: a.Upstream.Scopes, Audience: a.Upstream.Audience,
+	}
+	switch {
+	case a.Person.Grant == config.GrantClientCredentials:
+		r.Scope = strings.Join(a.Upstream.Scopes, " ")
+	case t.narrow:
+		r.Scope = strings.Join(slices.Concat(a.Upstream.Scopes, t.loginScopes), " ")
+	}
+	return r
 }
 
 // cached is a grant's token as the cache keeps it.

@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,9 @@ type Options struct {
 	// Owner is the operating system's user behind a request, "" where users are
 	// not told apart. If nil, nobody is.
 	Owner func(r *http.Request) string
+	// Stopping is closed when the sidecar begins to stop: whoever waits for a
+	// change of a session is answered at once. If nil, never.
+	Stopping <-chan struct{}
 	// LogIn says whether people may log in at all: the grant user is configured.
 	LogIn bool
 }
@@ -89,6 +94,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	serve, ok := methods[r.Method]
 	if !ok {
+		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", ")) // RFC 9110 15.5.6
 		return &Error{code: "control-unknown", detail: "this control call does not know the method", wrongMethod: true}
 	}
 	w.Header().Set("Cache-Control", "no-store")

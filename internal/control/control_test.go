@@ -27,8 +27,10 @@ type fakeSessions struct {
 	browser  string
 	wait     time.Duration
 	hint     bool
-	status   session.Status
-	err      error
+	// untilDone has Status wait for the end of its context.
+	untilDone bool
+	status    session.Status
+	err       error
 }
 
 func (f *fakeSessions) Begin(_ context.Context, b session.Begin) (session.Begun, error) {
@@ -51,8 +53,11 @@ func (f *fakeSessions) Finish(_ context.Context, c session.Callback) error {
 	return f.err
 }
 
-func (f *fakeSessions) Status(_ context.Context, _, _ string, wait time.Duration) (session.Status, error) {
+func (f *fakeSessions) Status(ctx context.Context, _, _ string, wait time.Duration) (session.Status, error) {
 	f.wait = wait
+	if f.untilDone {
+		<-ctx.Done()
+	}
 	return f.status, f.err
 }
 
@@ -103,6 +108,8 @@ func TestRefused(t *testing.T) {
 		"wrong type":            {"POST", "/_sidecar/sessions", `{"prompt":1}`, "request-invalid"},
 		"too large":             {"POST", "/_sidecar/sessions", `{"prompt":"` + strings.Repeat("x", 70_000) + `"}`, "request-invalid"},
 		"negative age":          {"POST", "/_sidecar/sessions", `{"max_auth_age":-1}`, "request-invalid"},
+		"expected nobody":       {"POST", "/_sidecar/sessions", `{"expect":{"pid":""}}`, "request-invalid"},
+		"limited to nothing":    {"POST", "/_sidecar/sessions", `{"tenants":[]}`, "request-invalid"},
 		"relative redirect":     {"POST", "/_sidecar/sessions", `{"redirect_uri":"/cb"}`, "request-invalid"},
 		"alias nobody has":      {"POST", "/_sidecar/sessions", `{"tenants":["sentrum"]}`, "tenant-unknown"},
 		"odd tenant":            {"POST", "/_sidecar/sessions", `{"tenants":[{"orgnr":"1"}]}`, "request-invalid"},
@@ -125,6 +132,16 @@ func TestRefused(t *testing.T) {
 				t.Errorf("error %v, want code %s with a detail", err, tt.code)
 			}
 		})
+	}
+}
+
+func TestWrongMethodSaysWhichAreKnown(t *testing.T) {
+	w, err := serve(new(fakeSessions), request("PUT", "/_sidecar/session", ""))
+	if e, ok := errors.AsType[*control.Error](err); !ok || !e.MethodNotAllowed() {
+		t.Errorf("error %v, want a wrong method", err)
+	}
+	if got := w.Header().Get("Allow"); got != "DELETE, GET" {
+		t.Errorf("Allow %q", got)
 	}
 }
 
@@ -192,6 +209,13 @@ func TestStatus(t *testing.T) {
 				"user": map[string]any{"sub": "sub-1", "name": "Syntetisk Lege", "hpr_number": nil}, "sfm_sessions": []any{},
 			},
 		},
+		"active, with HPR number": {
+			session.Status{State: session.Active, Person: helseid.Person{Subject: "sub-1", HPRNumber: "1234567"}},
+			map[string]any{
+				"state": "active", "expires_at": nil, "auth_time": nil,
+				"user": map[string]any{"sub": "sub-1", "name": "", "hpr_number": "1234567"}, "sfm_sessions": []any{},
+			},
+		},
 		"failed": {
 			session.Status{State: session.Failed, Err: errors.New("why")},
 			map[string]any{
@@ -214,6 +238,51 @@ func TestStatus(t *testing.T) {
 				t.Errorf("waits %v, want the bound of 2m", f.wait)
 			}
 		})
+	}
+}
+
+func TestCallbackOfTheEPJ(t *testing.T) {
+	f := new(fakeSessions)
+	r := request("POST", "/_sidecar/sessions/callback", `{"code":"c","state":"s","iss":"i","error":"e","error_description":"left behind"}`)
+	r.AddCookie(&http.Cookie{Name: "sfm_sidecar_login", Value: "no matter"})
+	w, err := serve(f, r)
+	if err != nil || w.Code != http.StatusOK {
+		t.Fatalf("status %d, %v", w.Code, err)
+	}
+	if want := (session.Callback{Code: "c", State: "s", Issuer: "i", Error: "e"}); f.callback != want {
+		t.Error("the callback did not arrive as it was sent")
+	}
+	if diff := cmp.Diff(map[string]any{"state": "active"}, decoded(t, w)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What the sessions refuse is the front door's to render: nothing is written.
+func TestRefusalsPassThrough(t *testing.T) {
+	for _, call := range [][3]string{
+		{"POST", "/_sidecar/sessions", "{}"}, {"POST", "/_sidecar/sessions", `{"refresh_token":"x"}`},
+		{"POST", "/_sidecar/sessions/callback", "{}"}, {"GET", "/_sidecar/session", ""}, {"DELETE", "/_sidecar/session", ""},
+	} {
+		w, err := serve(&fakeSessions{err: loginFailed{"denied"}}, request(call[0], call[1], call[2]))
+		if !errors.Is(err, loginFailed{"denied"}) || w.Body.Len() > 0 {
+			t.Errorf("%s %s: %v, body %q", call[0], call[1], err, w.Body)
+		}
+	}
+	for _, method := range []string{"GET", "DELETE"} {
+		r := request(method, "/_sidecar/session", "")
+		r.Header.Del(session.Header)
+		_, err := serve(new(fakeSessions), r)
+		if e, ok := errors.AsType[*session.Error](err); !ok || e.Code() != "session-required" {
+			t.Errorf("%s without a handle: %v", method, err)
+		}
+	}
+}
+
+func TestLogoutLink(t *testing.T) {
+	f := new(fakeSessions)
+	w, err := serve(f, request("GET", "/_sidecar/logout/one-time", ""))
+	if err != nil || w.Code != http.StatusFound || w.Header().Get("Location") != "https://helseid.example/endsession" || f.link != "one-time" {
+		t.Errorf("status %d to %q, %v", w.Code, w.Header().Get("Location"), err)
 	}
 }
 
@@ -341,4 +410,18 @@ func decoded(t *testing.T, w *httptest.ResponseRecorder) map[string]any {
 		t.Fatalf("the answer is no JSON object: %v", err)
 	}
 	return v
+}
+
+// Nobody's question for a change holds up the end of the sidecar.
+func TestStopAnswersWhoWaits(t *testing.T) {
+	stopping := make(chan struct{})
+	h := control.New(control.Options{
+		Sessions: &fakeSessions{untilDone: true, status: session.Status{State: session.Pending}}, Stopping: stopping,
+	})
+	answered := make(chan error)
+	go func() { answered <- h.Serve(httptest.NewRecorder(), request("GET", "/_sidecar/session?wait=2m", "")) }()
+	close(stopping)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -11,15 +12,15 @@ import (
 
 // creation is the body of POST /_sidecar/sessions.
 type creation struct {
-	RefreshToken string         `json:"refresh_token"`
-	Expect       session.Expect `json:"expect"`
-	Prompt       string         `json:"prompt"`
-	MaxAuthAge   *int64         `json:"max_auth_age"`
-	ACRValues    string         `json:"acr_values"`
-	LoginHint    string         `json:"login_hint"`
-	Tenants      []limit        `json:"tenants"`
-	RedirectURI  string         `json:"redirect_uri"`
-	Tenant       *limit         `json:"tenant"`
+	RefreshToken string          `json:"refresh_token"`
+	Expect       *session.Expect `json:"expect"`
+	Prompt       string          `json:"prompt"`
+	MaxAuthAge   *int64          `json:"max_auth_age"`
+	ACRValues    string          `json:"acr_values"`
+	LoginHint    string          `json:"login_hint"`
+	Tenants      []limit         `json:"tenants"`
+	RedirectURI  string          `json:"redirect_uri"`
+	Tenant       *limit          `json:"tenant"`
 }
 
 // limit is a tenant by its alias or by its numbers.
@@ -90,19 +91,26 @@ func (h *Handler) adopt(w http.ResponseWriter, r *http.Request, refreshToken str
 	}{handle, session.Active})
 }
 
-// begin checks what a log-in was asked for with.
+// begin checks what a log-in was asked for with. A limit that is there and limits
+// nothing is refused: an EPJ whose own value was empty meant to be limited.
 func (h *Handler) begin(r *http.Request, c *creation) (session.Begin, error) {
-	b := session.Begin{Expect: c.Expect, Owner: h.o.Owner(r), LoginOptions: session.LoginOptions{
+	b := session.Begin{Owner: h.o.Owner(r), LoginOptions: session.LoginOptions{
 		Prompt: c.Prompt, ACRValues: c.ACRValues, LoginHint: c.LoginHint, MaxAuthAge: c.MaxAuthAge, RedirectURI: c.RedirectURI,
 	}}
-	if c.Tenant != nil {
+	switch {
+	case c.Tenant != nil:
 		return b, refuse("request-invalid", "tenant goes with HELSEID_LOGIN_TENANT=request-object, which this version does not support")
-	}
-	if c.MaxAuthAge != nil && *c.MaxAuthAge < 0 {
+	case c.MaxAuthAge != nil && *c.MaxAuthAge < 0:
 		return b, refuse("request-invalid", "max_auth_age is a number of seconds, zero or more")
-	}
-	if c.RedirectURI != "" && !absolute(c.RedirectURI) {
+	case c.RedirectURI != "" && !absolute(c.RedirectURI):
 		return b, refuse("request-invalid", "redirect_uri is an absolute address without fragment, as registered at HelseID")
+	case c.Expect != nil && *c.Expect == session.Expect{}:
+		return b, refuse("request-invalid", "expect names nobody; give pid, sub or hpr_number, or leave it out")
+	case c.Tenants != nil && len(c.Tenants) == 0:
+		return b, refuse("request-invalid", "tenants is empty; name at least one, or leave it out")
+	}
+	if c.Expect != nil {
+		b.Expect = *c.Expect
 	}
 	for _, l := range c.Tenants {
 		if l.alias != "" {
@@ -131,11 +139,26 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s, err := h.o.Sessions.Status(r.Context(), handle, h.o.Owner(r), wait)
+	ctx, cancel := h.untilStop(r.Context())
+	defer cancel()
+	s, err := h.o.Sessions.Status(ctx, handle, h.o.Owner(r), wait)
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, h.view(r, s))
+}
+
+// untilStop is a context that also ends when the sidecar begins to stop.
+func (h *Handler) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-h.o.Stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // waiting reads the wait parameter, at most [maxWait].

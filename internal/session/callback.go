@@ -90,10 +90,8 @@ func (m *Manager) finish(ctx context.Context, a attempt, c Callback) error {
 	if err != nil {
 		return err
 	}
-	if s := d.record.stateAt(time.Now()); s == Active {
-		return errReplayed()
-	} else if s != Pending {
-		return d.record.usable(time.Now())
+	if err := d.record.awaits(time.Now(), errReplayed()); err != nil {
+		return err
 	}
 	if c.Error != "" {
 		return refusedAtHelseID(c)
@@ -102,37 +100,54 @@ func (m *Manager) finish(ctx context.Context, a attempt, c Callback) error {
 	if err != nil {
 		return fmt.Errorf("exchanging the code: %w", err)
 	}
+	if err := m.admit(ctx, a, login); err != nil {
+		m.drop(ctx, login.RefreshToken)
+		return err
+	}
+	return nil
+}
+
+// admit checks who logged in and makes the session active.
+func (m *Manager) admit(ctx context.Context, a attempt, login *helseid.Login) error {
 	person, err := m.o.HelseID.VerifyIDToken(ctx, login.IDToken, a.Nonce)
 	if err != nil {
 		return err
 	}
-	return m.activate(ctx, a.Session, person, login)
+	return m.update(ctx, a.Session, func(r *record) error {
+		if err := r.activate(person, login, time.Now()); err != nil {
+			return err
+		}
+		return m.markUsed(ctx, a.Session)
+	})
 }
 
-// activate makes a pending session active for the person who logged in.
-func (m *Manager) activate(ctx context.Context, id string, p helseid.Person, login *helseid.Login) error {
+// drop has a refresh token revoked that no session holds. When HelseID can't be
+// told, it runs out by itself.
+func (m *Manager) drop(ctx context.Context, refreshToken string) {
+	if refreshToken != "" {
+		_ = m.o.HelseID.Revoke(ctx, refreshToken)
+	}
+}
+
+// activate makes a pending session active for the person who logged in. One that
+// was ended, or finished by another callback, meanwhile stays as it is.
+func (r *record) activate(p helseid.Person, login *helseid.Login, now time.Time) error {
+	if err := r.awaits(now, errReplayed()); err != nil {
+		return err
+	}
+	if err := r.Expect.matches(p); err != nil {
+		return err
+	}
 	if login.RefreshToken == "" {
 		return &Error{
 			Kind: "client-not-approved",
 			Text: "HelseID gave no refresh token: the client must be allowed the scope offline_access",
 		}
 	}
-	err := m.update(ctx, id, func(r *record) error {
-		if err := r.Expect.matches(p); err != nil {
-			return err
-		}
-		r.State, r.Person = Active, p
-		r.RefreshToken, r.IDToken = login.RefreshToken, login.IDToken
-		r.Expires = expiry(time.Now(), login.RefreshLifetime)
-		r.Options, r.Browser, r.Expect = LoginOptions{}, "", Expect{}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := m.o.Store.Put(ctx, usedKey(id), nil, m.o.Idle); err != nil {
-		return storeError(err)
-	}
+	r.State, r.Person = Active, p
+	r.RefreshToken, r.IDToken = login.RefreshToken, login.IDToken
+	r.Expires = expiry(now, login.RefreshLifetime)
+	r.Options, r.Browser, r.Expect = LoginOptions{}, "", Expect{}
 	return nil
 }
 
@@ -145,7 +160,6 @@ func (m *Manager) fail(ctx context.Context, id string, cause error) error {
 			return problem
 		}
 		r.end(problem)
-		r.State = Failed
 		return nil
 	})
 	if err != nil {

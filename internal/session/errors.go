@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"sfm-sidecar/internal/store"
 )
@@ -17,6 +18,7 @@ const (
 	codeHandover = "handover-refused"
 	codeInvalid  = "request-invalid"
 	codeStore    = "store-unavailable"
+	codeLimit    = "limit-reached"
 )
 
 // Error is a refusal of this room. It is stored with a session that failed, so
@@ -29,6 +31,7 @@ type Error struct {
 	Number string `json:"hid,omitempty"`
 	OAuth  string `json:"helseid_error,omitempty"`
 	err    error
+	after  time.Duration
 }
 
 var (
@@ -62,9 +65,24 @@ func (e *Error) HID() string { return e.Number }
 // OAuthError is the error code that HelseID gave, or "".
 func (e *Error) OAuthError() string { return e.OAuth }
 
+// RetryAfter is how long to wait before asking again, 0 where waiting is no use.
+func (e *Error) RetryAfter() time.Duration { return e.after }
+
 // Permanent says that asking again with the same session changes nothing. A
 // store that is down is the exception.
 func (e *Error) Permanent() bool { return e.Kind != codeStore }
+
+// atCall is how a log-in that failed refuses a call: whatever it failed of, the
+// way on is another log-in, and trying again is not (contract section 5). That
+// the person was another one is said as such.
+func (e *Error) atCall() *Error {
+	if e.Kind == codeLogin || e.Kind == codePerson {
+		return e
+	}
+	failed := *e
+	failed.Kind, failed.Why = codeLogin, ""
+	return &failed
+}
 
 func loginFailed(reason, text string) *Error {
 	return &Error{Kind: codeLogin, Why: reason, Text: text}

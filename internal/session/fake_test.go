@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type fakeHelseID struct {
 	person    helseid.Person
 	verifyErr error
 	exchange  func() error
+	revokeErr error
 	refresh   func(n int) (*helseid.Grant, error) // nil: the ordinary answer
 	took      time.Duration
 	rotate    bool
@@ -52,7 +54,10 @@ func (f *fakeHelseID) Push(_ context.Context, a helseid.Authorization) (string, 
 	return "https://helseid.example/authorize?request_uri=x", time.Minute, nil
 }
 
-func (f *fakeHelseID) Exchange(_ context.Context, c helseid.CodeGrant) (*helseid.Login, error) {
+func (f *fakeHelseID) Exchange(ctx context.Context, _ helseid.CodeGrant) (*helseid.Login, error) {
+	if ctx.Err() != nil {
+		f.t.Error("a code was given up with its caller")
+	}
 	if f.exchange != nil {
 		if err := f.exchange(); err != nil {
 			return nil, err
@@ -66,7 +71,12 @@ func (f *fakeHelseID) Refresh(ctx context.Context, refreshToken string, r helsei
 		f.t.Error("two refreshes of one session at a time")
 	}
 	defer f.inside.Add(-1)
-	time.Sleep(f.took)
+	select {
+	case <-time.After(f.took):
+	case <-ctx.Done():
+		f.t.Error("a refresh that was sent was given up")
+		return nil, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests = append(f.requests, r)
@@ -109,7 +119,7 @@ func (f *fakeHelseID) Revoke(_ context.Context, refreshToken string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revoked = append(f.revoked, refreshToken)
-	return nil
+	return f.revokeErr
 }
 
 func (f *fakeHelseID) EndSession(_ context.Context, hint, _, _ string) (string, error) {
@@ -147,20 +157,77 @@ func (r refused) Detail() string    { return "refused" }
 func (r refused) Reason() string    { return r.reason }
 func (r refused) OtherPerson() bool { return r.other }
 
+// fakeStore is a store that a test can break, or look into at a certain moment.
+type fakeStore struct {
+	*store.Memory
+	down   bool
+	locked func(store.Key) // before a lock is asked for
+	put    func(store.Key) // after an entry was written
+}
+
+var errDown = errors.New("the store is down")
+
+func (f *fakeStore) err() error {
+	if f.down {
+		return errDown
+	}
+	return nil
+}
+
+func (f *fakeStore) Get(ctx context.Context, key store.Key) (store.Entry, error) {
+	e, err := f.Memory.Get(ctx, key)
+	return e, cmp.Or(f.err(), err)
+}
+
+func (f *fakeStore) Put(ctx context.Context, key store.Key, value []byte, ttl time.Duration) error {
+	if f.down {
+		return errDown
+	}
+	err := f.Memory.Put(ctx, key, value, ttl)
+	if f.put != nil {
+		f.put(key)
+	}
+	return err
+}
+
+func (f *fakeStore) Take(ctx context.Context, key store.Key) ([]byte, error) {
+	if f.down {
+		return nil, errDown
+	}
+	return f.Memory.Take(ctx, key)
+}
+
+func (f *fakeStore) Watch(ctx context.Context, key store.Key) (<-chan struct{}, func(), error) {
+	changed, stop, err := f.Memory.Watch(ctx, key)
+	return changed, stop, cmp.Or(f.err(), err)
+}
+
+func (f *fakeStore) Lock(ctx context.Context, key store.Key) (store.Hold, error) {
+	if f.locked != nil {
+		f.locked(key)
+	}
+	if f.down {
+		return nil, errDown
+	}
+	return f.Memory.Lock(ctx, key)
+}
+
 // rig is a Manager over a fake HelseID.
 type rig struct {
 	*session.Manager
 	helseID *fakeHelseID
-	store   *store.Memory
+	store   *fakeStore
 	mu      sync.Mutex
 	ended   []string
 }
 
-func newRig(t *testing.T) *rig {
-	r := &rig{helseID: newFake(t), store: store.NewMemory()}
+func newRig(t *testing.T) *rig { return newIdleRig(t, 12*time.Hour) }
+
+func newIdleRig(t *testing.T, idle time.Duration) *rig {
+	r := &rig{helseID: newFake(t), store: &fakeStore{Memory: store.NewMemory()}}
 	m, err := session.New(session.Options{
 		Store: r.store, HelseID: r.helseID, Scopes: []string{"openid", "e-helse:sfm.api/sfm.api2"},
-		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
+		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
 		Ended: func(id string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -54,6 +54,12 @@ func (m *Manager) Begin(ctx context.Context, b Begin) (Begun, error) {
 	if err := b.Expect.check(); err != nil {
 		return Begun{}, err
 	}
+	if err := m.begun.admit(time.Now()); err != nil {
+		return Begun{}, err
+	}
+	if b.RedirectURI == "" && m.o.RedirectURI != m.o.BaseURL+CallbackPath {
+		b.RedirectURI = m.o.RedirectURI // the registered address is the EPJ's, not ours
+	}
 	handle, link := secret(), secret()
 	id := m.ID(handle)
 	r := &record{
@@ -63,16 +69,17 @@ func (m *Manager) Begin(ctx context.Context, b Begin) (Begun, error) {
 	if err := m.write(ctx, id, r); err != nil {
 		return Begun{}, err
 	}
-	begun := Begun{Handle: handle, LoginURL: m.o.BaseURL + LoginPath + link, ExpiresIn: PendingLifetime}
 	if b.RedirectURI != "" {
-		var err error
-		begun.LoginURL, err = m.push(ctx, id, r, "")
-		return begun, err
+		location, lifetime, err := m.push(ctx, id, r, "")
+		if err != nil {
+			return Begun{}, err
+		}
+		return Begun{Handle: handle, LoginURL: location, ExpiresIn: min(lifetime, PendingLifetime)}, nil
 	}
 	if err := m.o.Store.Put(ctx, m.linkKey(link), []byte(id), PendingLifetime); err != nil {
 		return Begun{}, storeError(err)
 	}
-	return begun, nil
+	return Begun{Handle: handle, LoginURL: m.o.BaseURL + LoginPath + link, ExpiresIn: PendingLifetime}, nil
 }
 
 // Paths of the pages that a browser opens.
@@ -115,18 +122,16 @@ func (m *Manager) Open(ctx context.Context, link, browser string) (Opened, error
 	if err != nil {
 		return Opened{}, err
 	}
-	location, err := m.push(ctx, string(id.Value), &r, r.Browser)
+	location, _, err := m.push(ctx, string(id.Value), &r, r.Browser)
 	return Opened{Location: location, Browser: browser}, err
 }
 
 // bind ties a pending log-in to the browser with this cookie hash.
 func (r *record) bind(browser string) error {
-	switch {
-	case r.State == Active:
-		return loginFailed("replayed", "this log-in link has been used")
-	case r.stateAt(time.Now()) != Pending:
-		return r.usable(time.Now())
-	case r.Browser != "" && !equal(r.Browser, browser):
+	if err := r.awaits(time.Now(), loginFailed("replayed", "this log-in link has been used")); err != nil {
+		return err
+	}
+	if r.Browser != "" && !equal(r.Browser, browser) {
 		return loginFailed("browser-changed", "another browser began this log-in")
 	}
 	r.Browser = browser
@@ -146,8 +151,9 @@ type attempt struct {
 }
 
 // push sends the authorization request to HelseID (RFC 9126) with PKCE
-// (RFC 7636), state and nonce, and returns where the browser goes.
-func (m *Manager) push(ctx context.Context, id string, r *record, browser string) (string, error) {
+// (RFC 7636), state and nonce, and returns where the browser goes, and for how
+// long HelseID waits there.
+func (m *Manager) push(ctx context.Context, id string, r *record, browser string) (string, time.Duration, error) {
 	state := secret()
 	a := attempt{
 		Session: id, Verifier: oauth2.GenerateVerifier(), Nonce: secret(), Browser: browser,
@@ -157,14 +163,13 @@ func (m *Manager) push(ctx context.Context, id string, r *record, browser string
 		a.RedirectURI = m.o.RedirectURI
 	}
 	if err := m.putAttempt(ctx, state, a); err != nil {
-		return "", err
+		return "", 0, err
 	}
-	location, _, err := m.o.HelseID.Push(ctx, helseid.Authorization{
+	return m.o.HelseID.Push(ctx, helseid.Authorization{
 		RedirectURI: a.RedirectURI, State: state, Nonce: a.Nonce,
 		Challenge: oauth2.S256ChallengeFromVerifier(a.Verifier),
 		Scopes:    m.o.Scopes, Extra: m.parameters(r.Options),
 	})
-	return location, err
 }
 
 // parameters are the deployment's own and, winning over them, the log-in's.

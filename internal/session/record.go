@@ -51,15 +51,35 @@ func (r *record) usable(now time.Time) error {
 	case Pending:
 		return errPending
 	case Failed:
-		if r.Problem == nil {
-			return loginFailed("expired", "the log-in was not finished in time")
-		}
-		return r.Problem
+		return r.problem(now).atCall()
 	default:
-		if r.Problem == nil {
-			return expiredError("the log-in at HelseID has run out")
-		}
+		return r.problem(now)
+	}
+}
+
+// awaits is nil while the log-in waits for its person at now; used refuses one
+// that was finished.
+func (r *record) awaits(now time.Time, used *Error) error {
+	if r.State == Active {
+		return used
+	}
+	if problem := r.problem(now); problem != nil {
+		return problem
+	}
+	return nil
+}
+
+// problem is why the session has failed or expired at now, nil for another state.
+func (r *record) problem(now time.Time) *Error {
+	switch state := r.stateAt(now); {
+	case state != Failed && state != Expired:
+		return nil
+	case r.Problem != nil:
 		return r.Problem
+	case state == Failed:
+		return loginFailed("expired", "the log-in was not finished in time")
+	default:
+		return expiredError("the log-in at HelseID has run out")
 	}
 }
 
@@ -76,7 +96,8 @@ func (r *record) stateAt(now time.Time) State {
 }
 
 // ttl is how long the record stays in the store: known as expired for a day
-// after its end. A session whose end is unknown stays as long as it is used,
+// after its end, and a log-in that nobody finishes as failed for as long again as
+// it was pending. A session whose end is unknown stays as long as it is used,
 // see [Manager.touch], and at most a year.
 func (r *record) ttl(now time.Time) time.Duration {
 	if r.State == Active && r.Expires.IsZero() {
@@ -85,7 +106,10 @@ func (r *record) ttl(now time.Time) time.Duration {
 	if r.State == Active {
 		return max(r.Expires.Sub(now), 0) + remembered
 	}
-	return PendingLifetime + remembered
+	if r.State == Pending {
+		return 2 * PendingLifetime
+	}
+	return remembered
 }
 
 func sessionKey(id string) store.Key { return store.Key{Kind: "session", ID: id} }
@@ -121,6 +145,7 @@ func (m *Manager) write(ctx context.Context, id string, r *record) error {
 	if err := m.o.Store.Put(ctx, sessionKey(id), value, r.ttl(time.Now())); err != nil {
 		return storeError(err)
 	}
+	m.decoded.Remove(id) // what an ended session held should not stay in memory either
 	return nil
 }
 
@@ -132,6 +157,7 @@ func (m *Manager) update(ctx context.Context, id string, change func(*record) er
 		return storeError(err)
 	}
 	defer hold.Release()
+	ctx = hold.Context()
 	d, err := m.read(ctx, id)
 	if err != nil {
 		return err
@@ -146,16 +172,17 @@ func (m *Manager) update(ctx context.Context, id string, change func(*record) er
 // expire ends a session and returns the refusal that says so.
 func (m *Manager) expire(ctx context.Context, id, detail string) error {
 	problem := expiredError(detail)
-	if err := m.terminate(ctx, id, problem); err != nil {
+	if _, err := m.terminate(ctx, id, problem); err != nil {
 		return err
 	}
 	return problem
 }
 
-// terminate ends a session for a reason. Its secrets and its tokens go; the
-// record stays, so that the session is known to have ended.
-func (m *Manager) terminate(ctx context.Context, id string, problem *Error) error {
-	err := m.update(ctx, id, func(r *record) error {
+// terminate ends a session for a reason and returns its last record. Its secrets
+// and its tokens go; the record stays, so that the session is known to have ended.
+func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (last record, err error) {
+	err = m.update(ctx, id, func(r *record) error {
+		last = *r
 		r.end(problem)
 		return nil
 	})
@@ -163,12 +190,12 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) erro
 		m.o.Ended(id)
 	}
 	if err != nil {
-		return err
+		return last, err
 	}
 	if err := m.o.Store.Delete(ctx, usedKey(id)); err != nil {
-		return storeError(err)
+		return last, storeError(err)
 	}
-	return nil
+	return last, nil
 }
 
 // end drops everything secret or personal that a session held.

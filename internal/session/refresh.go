@@ -25,14 +25,19 @@ type answer interface {
 // a time. The successor of the refresh token is stored before the access token
 // is returned, also when the access token is refused.
 //
-// ctx must not end with the caller: a refresh that was sent can't be taken back.
+// ctx bounds the wait for the session's other refreshes. What follows has a time
+// of its own: a refresh that was sent can't be taken back.
 func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*helseid.Grant, error) {
 	hold, err := m.o.Store.Lock(ctx, store.Key{Kind: "refresh", ID: id})
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("waiting for other refreshes of the session: %w", err)
+	case err != nil:
 		return nil, storeError(err)
 	}
 	defer hold.Release()
-	ctx = hold.Context()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
+	defer cancel()
 	d, err := m.read(ctx, id)
 	if err != nil {
 		return nil, err
@@ -100,7 +105,8 @@ func (m *Manager) judge(ctx context.Context, id string, g *helseid.Grant, err er
 
 // Adopt makes a session of a refresh token that the EPJ got with the same
 // client. The token is spent at once: the session exists only when that worked,
-// and the EPJ must not use the token again.
+// and the EPJ must not use the token again. Where the session can't be made after
+// all, the token's successor is revoked.
 func (m *Manager) Adopt(ctx context.Context, refreshToken string, b Begin) (handle string, err error) {
 	if err := b.Expect.check(); err != nil {
 		return "", err
@@ -111,21 +117,34 @@ func (m *Manager) Adopt(ctx context.Context, refreshToken string, b Begin) (hand
 	if err != nil {
 		return "", handoverRefused(err)
 	}
-	person, err := m.o.HelseID.VerifyIDToken(ctx, grant.IDToken, "")
-	if err != nil {
-		return "", handoverRefused(err)
-	}
-	handle = secret()
-	id := m.ID(handle)
-	r := &record{State: Pending, Begun: time.Now(), Owner: b.Owner, Tenants: b.Tenants, Expect: b.Expect}
-	if err := m.write(ctx, id, r); err != nil {
-		return "", err
-	}
 	login := &helseid.Login{IDToken: grant.IDToken, RefreshToken: grant.RefreshToken, RefreshLifetime: grant.RefreshLifetime}
 	if login.RefreshToken == "" {
 		login.RefreshToken = refreshToken // HelseID did not rotate it
 	}
-	if err := m.activate(ctx, id, person, login); err != nil {
+	handle, err = m.adopt(ctx, login, b)
+	if err != nil {
+		m.drop(ctx, grant.RefreshToken)
+	}
+	return handle, err
+}
+
+// adopt makes an active session of a log-in that was begun elsewhere.
+func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (handle string, err error) {
+	person, err := m.o.HelseID.VerifyIDToken(ctx, login.IDToken, "")
+	if err != nil {
+		return "", handoverRefused(err)
+	}
+	now := time.Now()
+	r := &record{State: Pending, Begun: now, Owner: b.Owner, Tenants: b.Tenants, Expect: b.Expect}
+	if err := r.activate(person, login, now); err != nil {
+		return "", err
+	}
+	handle = secret()
+	id := m.ID(handle)
+	if err := m.markUsed(ctx, id); err != nil {
+		return "", err
+	}
+	if err := m.write(ctx, id, r); err != nil {
 		return "", err
 	}
 	return handle, nil

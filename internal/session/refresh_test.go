@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,7 @@ import (
 
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
 )
 
 func TestRefreshesRunOneAtATime(t *testing.T) {
@@ -133,19 +136,58 @@ func TestRefreshOfAnEndedSession(t *testing.T) {
 	})
 }
 
+// The end of a log-in moves with its refresh tokens, and stays where HelseID does
+// not say.
+func TestRefreshMovesTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		handle := r.active(t)
+		begun := time.Now()
+		for i, tt := range []struct{ lifetime, end time.Duration }{{0, 8 * time.Hour}, {6 * time.Hour, 7 * time.Hour}} {
+			time.Sleep(time.Duration(i) * time.Hour)
+			r.helseID.lifetime = tt.lifetime
+			if _, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{}); err != nil {
+				t.Fatal(err)
+			}
+			s, err := r.Status(t.Context(), handle, "", 0)
+			if got := s.Expires.Sub(begun); err != nil || got != tt.end {
+				t.Errorf("with a lifetime of %v it ends after %v, want %v (%v)", tt.lifetime, got, tt.end, err)
+			}
+		}
+	})
+}
+
+// The handed-over token is spent whether or not the EPJ still waits.
+func TestAdoptOutlivesItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.helseID.took = 2 * time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Adopt(ctx, "rt-0", session.Begin{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAdopt(t *testing.T) {
 	tests := map[string]struct {
 		prepare      func(*fakeHelseID)
 		expect       session.Expect
 		code, reason string
-		token        string
+		token        string // that the session holds
+		revoked      string // the successor, where no session came of it
 	}{
 		"rotated":      {token: "rt-1"},
 		"not rotated":  {prepare: func(f *fakeHelseID) { f.rotate = false }, token: "rt-0"},
 		"spent before": {prepare: func(f *fakeHelseID) { f.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} } }, code: "handover-refused", reason: "invalid-grant"},
-		"level 3":      {prepare: func(f *fakeHelseID) { f.verifyErr = refused{code: "login-failed", reason: "level-too-low"} }, code: "handover-refused", reason: "level-too-low"},
+		"level 3":      {prepare: func(f *fakeHelseID) { f.verifyErr = refused{code: "login-failed", reason: "level-too-low"} }, code: "handover-refused", reason: "level-too-low", revoked: "rt-1"},
 		"HelseID down": {prepare: func(f *fakeHelseID) { f.refresh = func(int) (*helseid.Grant, error) { return nil, noAnswer{} } }, code: "helseid-unavailable"},
-		"other person": {expect: session.Expect{HPRNumber: "7654321"}, code: "person-mismatch"},
+		"no ID token":  {prepare: func(f *fakeHelseID) { f.verifyErr = refused{code: "login-failed", reason: "id-token-invalid"} }, code: "handover-refused", reason: "id-token-invalid", revoked: "rt-1"},
+		"other person": {expect: session.Expect{HPRNumber: "7654321"}, code: "person-mismatch", revoked: "rt-1"},
+		"other person, not rotated": {
+			prepare: func(f *fakeHelseID) { f.rotate = false }, expect: session.Expect{HPRNumber: "7654321"}, code: "person-mismatch",
+		},
 		"two expected": {expect: session.Expect{HPRNumber: "7654321", Subject: "x"}, code: "request-invalid"},
 	}
 	for name, tt := range tests {
@@ -159,6 +201,12 @@ func TestAdopt(t *testing.T) {
 				wantCode(t, err, tt.code, tt.reason)
 				if handle != "" {
 					t.Error("a handle beside an error")
+				}
+				if got := strings.Join(r.helseID.revoked, " "); got != tt.revoked {
+					t.Errorf("revoked %q, want %q", got, tt.revoked)
+				}
+				if n := r.store.Len("session"); n != 0 {
+					t.Errorf("%d sessions that nobody can reach", n)
 				}
 				return
 			}
@@ -178,10 +226,91 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// downStore fails whatever it is asked.
-func TestErrorsOfTheStoreAreTheirOwn(t *testing.T) {
+// What is revoked is the newest refresh token, though a refresh ran between the
+// look at the session and its end.
+func TestEndBesidesRefresh(t *testing.T) {
 	r := newRig(t)
-	_, err := r.Refresh(t.Context(), "no-such-session", helseid.Request{})
+	handle := r.active(t)
+	r.store.locked = func(key store.Key) {
+		r.store.locked = nil
+		if key.Kind != "record" {
+			t.Errorf("locked %s first", key.Kind)
+		}
+		if _, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.End(t.Context(), handle, "", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(r.helseID.revoked, " "); got != "rt-1" {
+		t.Errorf("revoked %q, want rt-1", got)
+	}
+}
+
+// Time that went by in the queue is not taken from a refresh, and who did not
+// get through in time is told so, not that the store is down.
+func TestRefreshIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		id := r.ID(r.active(t))
+		r.helseID.took = 20 * time.Second
+		var wg sync.WaitGroup
+		for i, patience := range []time.Duration{10 * time.Second, 30 * time.Second, 30 * time.Second} {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				_, err := r.Refresh(ctx, id, helseid.Request{})
+				if through := i < 2; through != (err == nil) {
+					t.Errorf("refresh %d: %v", i, err)
+				}
+				if _, ours := errors.AsType[*session.Error](err); ours {
+					t.Errorf("refresh %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := r.helseID.asked(); got != 2 {
+			t.Errorf("HelseID was asked %d times, want 2", got)
+		}
+	})
+}
+
+func TestStoreDown(t *testing.T) {
+	r := newRig(t)
+	handle := r.active(t)
+	_, link, browser, state := r.pending(t, session.Begin{})
+	calls := map[string]func() error{
+		"Begin":    func() error { _, err := r.Begin(t.Context(), session.Begin{}); return err },
+		"Open":     func() error { _, err := r.Open(t.Context(), link, browser); return err },
+		"Finish":   func() error { return r.Finish(t.Context(), own(state, browser)) },
+		"ByHandle": func() error { _, err := r.ByHandle(t.Context(), handle, ""); return err },
+		"Refresh":  func() error { _, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{}); return err },
+		"Status":   func() error { _, err := r.Status(t.Context(), handle, "", 0); return err },
+		"End":      func() error { _, err := r.End(t.Context(), handle, "", false); return err },
+		"Logout":   func() error { _, err := r.Logout(t.Context(), "link"); return err },
+		"Adopt":    func() error { _, err := r.Adopt(t.Context(), "rt-0", session.Begin{}); return err },
+	}
+	r.store.down = true
+	for name, call := range calls {
+		err := call()
+		wantCode(t, err, "store-unavailable", "")
+		if p, ok := errors.AsType[*session.Error](err); !ok || p.Permanent() || !errors.Is(err, errDown) {
+			t.Errorf("%s: %v may be remembered, or hides its cause", name, err)
+		}
+	}
+	r.store.down = false
+	if _, err := r.ByHandle(t.Context(), handle, ""); err != nil {
+		t.Errorf("the session did not survive: %v", err)
+	}
+	if err := r.Finish(t.Context(), own(state, browser)); err != nil {
+		t.Errorf("the log-in under way did not survive: %v", err)
+	}
+}
+
+func TestUnknownSessionIsPermanent(t *testing.T) {
+	_, err := newRig(t).Refresh(t.Context(), "no-such-session", helseid.Request{})
 	wantCode(t, err, "session-unknown", "")
 	if p, ok := errors.AsType[*session.Error](err); !ok || !p.Permanent() {
 		t.Error("an unknown session may be remembered as such")

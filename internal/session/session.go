@@ -33,12 +33,16 @@ import (
 const (
 	// PendingLifetime is how long a person has to finish a log-in.
 	PendingLifetime = 10 * time.Minute
+	// pendingLimit is how many log-ins may begin within one PendingLifetime: each
+	// takes about a kilobyte, and beginning one costs nothing.
+	pendingLimit = 10_000
 	// remembered is how long an ended session is known as expired.
 	remembered = 24 * time.Hour
 	// exchangeLimit bounds a call to HelseID that must not end with its caller:
 	// its answer may carry the only copy of a rotated refresh token.
 	exchangeLimit = 130 * time.Second
-	// touchEvery is how often, at most, a session's use is written down.
+	// touchEvery is how often, at most, a session's use is written down; more
+	// often where sessions end sooner, see [Manager.touch].
 	touchEvery = time.Minute
 	// decodedSessions bounds the decoded records kept beside the store.
 	decodedSessions = 10_000
@@ -77,7 +81,9 @@ type Options struct {
 	Secret []byte
 	// Scopes are asked for at log-in.
 	Scopes []string
-	// RedirectURI is the sidecar's own callback, as registered at HelseID.
+	// RedirectURI is where HelseID sends the browser after a log-in, as registered
+	// there: the sidecar's own page, BaseURL and CallbackPath, or else an address
+	// of the EPJ's.
 	RedirectURI string
 	// BaseURL is where a browser reaches the sidecar's pages: scheme and host.
 	BaseURL string
@@ -97,6 +103,7 @@ type Options struct {
 type Manager struct {
 	o       Options
 	decoded *lru.Cache[string, *decoded]
+	begun   beginnings
 }
 
 // decoded is a record as last read, so that a call on a warm session costs no
@@ -104,7 +111,7 @@ type Manager struct {
 type decoded struct {
 	version uint64
 	record  *record
-	touched atomic.Int64 // Unix seconds
+	touched atomic.Int64 // Unix nanoseconds
 }
 
 // New returns a Manager.
@@ -155,25 +162,37 @@ func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, 
 	return Session{ID: id, PID: d.record.Person.PID, Tenants: d.record.Tenants}, nil
 }
 
+// unused is why a session ended that nobody used.
+const unused = "the session was not used for too long"
+
 // touch notes that the session is in use, or ends it when it was idle too long.
 // The note is an entry of its own: writing the record here could undo a refresh
 // that stores a new token at the same moment.
 func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
-	now := time.Now().Unix()
-	if now-d.touched.Load() < int64(touchEvery/time.Second) {
+	now := time.Now()
+	if now.Sub(time.Unix(0, d.touched.Load())) < min(touchEvery, m.o.Idle/10) {
 		return nil
 	}
 	_, err := m.o.Store.Get(ctx, usedKey(id))
 	if errors.Is(err, store.ErrMissing) {
-		return m.expire(ctx, id, "the session was not used for too long")
+		return m.expire(ctx, id, unused)
 	}
 	if err != nil {
 		return storeError(err)
 	}
+	if err := m.markUsed(ctx, id); err != nil {
+		return err
+	}
+	d.touched.Store(now.UnixNano())
+	return nil
+}
+
+// markUsed notes a use. An active session without the note was unused too long,
+// so it is written before the session becomes active.
+func (m *Manager) markUsed(ctx context.Context, id string) error {
 	if err := m.o.Store.Put(ctx, usedKey(id), nil, m.o.Idle); err != nil {
 		return storeError(err)
 	}
-	d.touched.Store(now)
 	return nil
 }
 

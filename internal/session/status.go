@@ -21,7 +21,7 @@ type Status struct {
 }
 
 // Status tells where a session stands. With wait above zero it returns at the
-// next change, or after that time; ctx ends the waiting too.
+// next change, or after that time; ctx ends the waiting, too, and not the answer.
 func (m *Manager) Status(ctx context.Context, handle, owner string, wait time.Duration) (Status, error) {
 	id := m.ID(handle)
 	// Watched before it is read: a change between the two is not missed.
@@ -42,7 +42,7 @@ func (m *Manager) Status(ctx context.Context, handle, owner string, wait time.Du
 		case <-ctx.Done():
 		}
 	}
-	return m.status(ctx, id, owner)
+	return m.status(context.WithoutCancel(ctx), id, owner)
 }
 
 func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) {
@@ -55,17 +55,18 @@ func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) 
 		return Status{}, errUnknown
 	}
 	s := Status{State: r.stateAt(now), Expires: r.Expires, Person: r.Person}
-	if s.State == Active {
-		_, err := m.o.Store.Get(ctx, usedKey(id))
-		if errors.Is(err, store.ErrMissing) {
-			s = Status{State: Expired, Err: expiredError("the session was not used for too long")}
-		} else if err != nil {
-			return Status{}, storeError(err)
-		}
+	if problem := r.problem(now); problem != nil {
+		s.Person, s.Err = helseid.Person{}, problem
 	}
-	if s.State == Expired || s.State == Failed {
-		s.Person = helseid.Person{}
-		s.Err = r.usable(now)
+	if s.State != Active {
+		return s, nil
+	}
+	_, err = m.o.Store.Get(ctx, usedKey(id))
+	if errors.Is(err, store.ErrMissing) {
+		return Status{State: Expired, Expires: r.Expires, Err: expiredError(unused)}, nil
+	}
+	if err != nil {
+		return Status{}, storeError(err)
 	}
 	return s, nil
 }
@@ -90,19 +91,20 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 	if err != nil {
 		return Ended{}, err
 	}
-	old := d.record
-	if old.Owner != owner {
+	if d.record.Owner != owner {
 		return Ended{}, errUnknown
 	}
-	if old.State == Expired {
-		return Ended{}, old.usable(time.Now())
+	if d.record.State == Expired {
+		return Ended{}, d.record.usable(time.Now())
 	}
-	if err := m.terminate(ctx, id, expiredError("the session was ended")); err != nil {
+	// What is revoked is what the session held last: a refresh may have come between.
+	old, err := m.terminate(ctx, id, expiredError("the session was ended"))
+	if err != nil {
 		return Ended{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
-	ended := Ended{EndSessionURL: m.endSessionURL(ctx, old, hint)}
+	ended := Ended{EndSessionURL: m.endSessionURL(ctx, &old, hint)}
 	if old.RefreshToken != "" && m.o.HelseID.Revoke(ctx, old.RefreshToken) != nil {
 		ended.Undone = append(ended.Undone, "HelseID could not be told to revoke the log-in; it runs out by itself")
 	}

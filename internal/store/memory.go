@@ -9,8 +9,12 @@ import (
 // sweepEvery is how often, at most, a Put looks for entries whose time is over.
 const sweepEvery = time.Minute
 
-// Memory is a [Store] inside the process.
+// Memory is a [Store] inside the process. An entry's time is over when either
+// clock says so: the monotonic one stands still while a laptop sleeps, the wall
+// clock can be set back.
 type Memory struct {
+	wall func() time.Time // the wall clock; for tests
+
 	mu       sync.Mutex // guards all below
 	entries  map[Key]stored
 	versions uint64
@@ -21,14 +25,22 @@ type Memory struct {
 
 type stored struct {
 	Entry
-	until time.Time
+	until, untilWall time.Time // by the monotonic clock, by the wall clock
 }
+
+// alive says whether an entry's time is not over.
+func (m *Memory) alive(s stored) bool {
+	return time.Now().Before(s.until) && m.wall().Before(s.untilWall)
+}
+
+func wallClock() time.Time { return time.Now().Round(0) }
 
 var _ Store = (*Memory)(nil)
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{
+		wall:     wallClock,
 		entries:  make(map[Key]stored),
 		swept:    time.Now(),
 		watchers: make(map[Key]map[chan struct{}]struct{}),
@@ -45,7 +57,7 @@ func (m *Memory) Get(_ context.Context, key Key) (Entry, error) {
 
 func (m *Memory) get(key Key) (Entry, error) {
 	s, ok := m.entries[key]
-	if !ok || !time.Now().Before(s.until) {
+	if !ok || !m.alive(s) {
 		return Entry{}, ErrMissing
 	}
 	return s.Entry, nil
@@ -58,7 +70,7 @@ func (m *Memory) Put(_ context.Context, key Key, value []byte, ttl time.Duration
 	now := time.Now()
 	m.sweep(now)
 	m.versions++
-	m.entries[key] = stored{Entry{value, m.versions}, now.Add(ttl)}
+	m.entries[key] = stored{Entry{value, m.versions}, now.Add(ttl), m.wall().Add(ttl)}
 	m.wake(key)
 	return nil
 }
@@ -122,7 +134,7 @@ func (m *Memory) sweep(now time.Time) {
 	}
 	m.swept = now
 	for key, s := range m.entries {
-		if !now.Before(s.until) {
+		if !m.alive(s) {
 			delete(m.entries, key)
 		}
 	}
@@ -132,9 +144,9 @@ func (m *Memory) sweep(now time.Time) {
 func (m *Memory) Len(kind string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now, n := time.Now(), 0
+	n := 0
 	for key, s := range m.entries {
-		if key.Kind == kind && now.Before(s.until) {
+		if key.Kind == kind && m.alive(s) {
 			n++
 		}
 	}

@@ -147,6 +147,26 @@ func TestLockWaiterThatLeavesBlocksNobody(t *testing.T) {
 	})
 }
 
+// A waiter whose turn comes in the moment it leaves hands the lock on.
+func TestLockIsNotLostToAWaiterThatLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store.NewMemory()
+		for range 100 { // which of the two it sees first is chance
+			first := mustLock(t, s)
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				if h, err := s.Lock(ctx, key); err == nil {
+					h.Release()
+				}
+			}()
+			synctest.Wait()
+			cancel()
+			first.Release()
+			mustLock(t, s).Release()
+		}
+	})
+}
+
 func mustPut(t *testing.T, s *store.Memory, k store.Key, v string, ttl time.Duration) {
 	t.Helper()
 	if err := s.Put(t.Context(), k, []byte(v), ttl); err != nil {

@@ -59,8 +59,9 @@ type Key struct {
 	Parent, Child, Journal string
 	// Scopes is sorted and separated by spaces.
 	Scopes string
-	// Resource is the resource or audience asked for.
-	Resource string
+	// Resource is the resource asked for (RFC 8707), Audience whom the token was
+	// checked to be for.
+	Resource, Audience string
 	// Thumbprint is that of the key that the token is bound to. If empty, it is bound to none.
 	Thumbprint string
 }

@@ -267,7 +267,7 @@ func TestOneFetchForManyCallers(t *testing.T) {
 
 func TestEveryFieldOfTheKeyCounts(t *testing.T) {
 	inBubble(t, defaults(), func(t *testing.T, c *Cache) {
-		keys := []Key{{}, {Issuer: "x"}, {ClientID: "x"}, {Grant: "x"}, {Subject: "x"}, {Parent: "x"}, {Child: "x"}, {Journal: "x"}, {Scopes: "x"}, {Resource: "x"}, {Thumbprint: "x"}}
+		keys := []Key{{}, {Issuer: "x"}, {ClientID: "x"}, {Grant: "x"}, {Subject: "x"}, {Parent: "x"}, {Child: "x"}, {Journal: "x"}, {Scopes: "x"}, {Resource: "x"}, {Audience: "x"}, {Thumbprint: "x"}}
 		m := &mill{lifetime: hour}
 		seen := map[string]bool{}
 		for range 2 {
