@@ -141,7 +141,7 @@ func TestDelayEndsWithTheClient(t *testing.T) {
 			if list := e.sim.Ledger(); len(list) > 0 && list[0].Fault != "" {
 				leave()
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // between two looks
 		}
 	}()
 	if got := e.try(r); got.err == nil {
