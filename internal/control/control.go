@@ -131,12 +131,16 @@ func (h *Handler) openapi(w http.ResponseWriter, _ *http.Request) error {
 
 // Error is a refusal of this room.
 type Error struct {
-	code, detail string
-	wrongMethod  bool
+	code, detail, hint string
+	wrongMethod        bool
 }
 
 func refuse(code, format string, args ...any) *Error {
-	return &Error{code: code, detail: fmt.Sprintf(format, args...)}
+	e := &Error{code: code, detail: fmt.Sprintf(format, args...)}
+	if code == "request-invalid" {
+		e.hint = "GET /_sidecar/openapi.json describes what the call takes."
+	}
+	return e
 }
 
 // Error implements error.
@@ -147,6 +151,9 @@ func (e *Error) Code() string { return e.code }
 
 // Detail says what is wrong, in words for the EPJ.
 func (e *Error) Detail() string { return e.detail }
+
+// Hint says what to do, where it is more than the code's own hint.
+func (e *Error) Hint() string { return e.hint }
 
 // MethodNotAllowed says that the path is known and the method is not.
 func (e *Error) MethodNotAllowed() bool { return e.wrongMethod }

@@ -350,7 +350,8 @@ func TestPagesOfRefusals(t *testing.T) {
 		{"/_sidecar/callback", "denied", "en-GB,en;q=0.9,nb;q=0.1", "The log-in was cancelled"},
 		{"/_sidecar/callback", "denied", "fr", "The log-in was cancelled"},
 		{"/_sidecar/login/x", "browser-changed", "", "annen nettleser"},
-		{"/_sidecar/logout/x", "id-token-invalid", "en", "did not succeed"},
+		{"/_sidecar/login/x", "id-token-invalid", "en", "did not succeed"},
+		{"/_sidecar/logout/x", "replayed", "en", "log-out link"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.reason+" "+tt.language, func(t *testing.T) {

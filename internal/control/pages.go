@@ -41,7 +41,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	if err != nil {
-		return pageError{err}
+		return pageError{err, textFor(err)}
 	}
 	return redirect(w, opened.Location)
 }
@@ -49,7 +49,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) logout(w http.ResponseWriter, r *http.Request) error {
 	location, err := h.o.Sessions.Logout(r.Context(), strings.TrimPrefix(r.URL.Path, session.LogoutPath))
 	if err != nil {
-		return pageError{err}
+		return pageError{err, logoutFailed}
 	}
 	return redirect(w, location)
 }
@@ -68,7 +68,7 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
 		Own: true, Browser: browser(r),
 	})
 	if err != nil {
-		return pageError{err}
+		return pageError{err, textFor(err)}
 	}
 	writePage(w, r, http.StatusOK, done)
 	return nil
@@ -85,14 +85,17 @@ func browser(r *http.Request) string {
 
 // pageError is a refusal that a person reads in a browser. The front door gives
 // it status and headers like any other, and lets it write the body.
-type pageError struct{ error }
+type pageError struct {
+	error
+	says message
+}
 
 // Unwrap returns the refusal itself.
 func (e pageError) Unwrap() error { return e.error }
 
 // WritePage writes the refusal as a page.
 func (e pageError) WritePage(w http.ResponseWriter, r *http.Request, status int) {
-	writePage(w, r, status, textFor(e.error))
+	writePage(w, r, status, e.says)
 }
 
 // text is what a page says, in one language.
@@ -108,6 +111,11 @@ var done = message{
 	good: true,
 	no:   text{"Du er logget inn", "Du kan lukke denne siden og gå tilbake til journalsystemet."},
 	en:   text{"You are logged in", "You can close this page and return to your record system."},
+}
+
+var logoutFailed = message{
+	no: text{"Utloggingslenken kan ikke brukes igjen", "Er du fortsatt logget inn, logg ut fra journalsystemet en gang til."},
+	en: text{"The log-out link can't be used again", "If you are still logged in, log out from your record system once more."},
 }
 
 // messages are the refusals that a person can do something about, by code and,

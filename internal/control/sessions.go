@@ -168,7 +168,7 @@ func waiting(raw string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(raw)
 	if err != nil || d < 0 {
-		return 0, refuse("request-invalid", "wait is a duration such as 30s")
+		return 0, refuse("request-invalid", "wait is a duration with its unit, such as 30s")
 	}
 	return min(d, maxWait), nil
 }

@@ -202,5 +202,9 @@ func (c *call) meaning(err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		code = "upstream-timeout"
 	}
-	return &refusal{code: code, hint: hintAfter(code, c.rest), err: plain(err)}
+	why := plain(err)
+	return &refusal{
+		code: code, hint: hintAfter(code, c.rest), err: why,
+		detail: rows[code].title + " (" + c.upstream.URL.Host + "): " + why.Error(),
+	}
 }

@@ -181,7 +181,30 @@ func checkOwn(h http.Header) error {
 			return err
 		}
 	}
+	for name := range h {
+		if misspelt(name) {
+			return &refusal{
+				code: "request-invalid", detail: fmt.Sprintf("the header %.40s is none of the sidecar's", name),
+				hint: "The sidecar's headers are " + strings.Join(own, ", ") + ".",
+			}
+		}
+	}
 	return checkOne(h, "Authorization", maxToken)
+}
+
+// alike are beginnings of names that can only be meant for the sidecar. Others
+// that begin with Sfm- (Sfm-User-Agent, say) are SFM's own, and pass.
+var alike = []string{"sfm-org", "sfm-par", "sfm-chi", "sfm-jour", "sfm-ten", "sfm-ses", "sfm-gra", "sidecar-k"}
+
+// misspelt says whether a header seems meant for the sidecar and is not one of
+// its own. Passed over in silence, a misspelt child would leave a call that is
+// for the parent.
+func misspelt(name string) bool {
+	if len(name) < 5 || name[0]|0x20 != 's' || slices.Contains(own, name) {
+		return false
+	}
+	plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	return slices.ContainsFunc(alike, func(beginning string) bool { return strings.HasPrefix(plain, beginning) })
 }
 
 func checkOne(h http.Header, name string, most int) error {

@@ -188,3 +188,29 @@ func TestRequestIDs(t *testing.T) {
 		}
 	}
 }
+
+// A header that can only be meant for the sidecar is not passed over because it
+// is misspelt: without its child, a call is for the parent.
+func TestMisspeltHeaders(t *testing.T) {
+	for name, misspelt := range map[string]bool{
+		"Sfm-Orgnr-Chlid": true, "Sfm-Child": true, "Sfm_Orgnr_Child": true, "SFM-ORGNR-KID": true, "Sfm-Journalid": true,
+		"Sfm-Session-Id": true, "Sfm-Grants": true, "Sfm-Parent": true, "Sfm-Tenants": true, "Sidecar-Kay": true,
+		"Sfm-User-Agent": false, "X-Point-Of-Care": false, "Sec-Fetch-Mode": false, "Sfm-": false, "Sidecar-Version": false,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, upstreamServer(t, func(http.ResponseWriter, *http.Request) {}))
+			r := h.ask("GET", "/basis/x", nil)
+			r.Header.Set(name, "1")
+			a := h.do(r)
+			if !misspelt {
+				if a.StatusCode != http.StatusOK {
+					t.Errorf("status %d, %s", a.StatusCode, a.body)
+				}
+				return
+			}
+			if doc := h.refused(a, "request-invalid", 400); !strings.Contains(doc.Hint, "Sfm-Orgnr-Child") {
+				t.Errorf("the hint does not name the headers: %s", doc.Hint)
+			}
+		})
+	}
+}

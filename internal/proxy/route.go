@@ -3,8 +3,10 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -88,7 +90,8 @@ func (p *Proxy) route(r *http.Request) (*upstream, string, error) {
 	}
 	u := p.upstreams[name]
 	if u == nil {
-		return nil, "", &refusal{code: "upstream-unknown"}
+		return nil, "", &refusal{code: "upstream-unknown", detail: "the first segment of the path names no upstream; there are: " +
+			strings.Join(slices.Sorted(maps.Keys(p.upstreams)), ", ")}
 	}
 	return u, rest, nil
 }

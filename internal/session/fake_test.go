@@ -31,6 +31,7 @@ type fakeHelseID struct {
 
 	person    helseid.Person
 	verifyErr error
+	pushErr   error
 	exchange  func() error
 	revokeErr error
 	refresh   func(n int) (*helseid.Grant, error) // nil: the ordinary answer
@@ -51,6 +52,9 @@ func (f *fakeHelseID) Push(_ context.Context, a helseid.Authorization) (string, 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pushed = append(f.pushed, a)
+	if f.pushErr != nil {
+		return "", 0, f.pushErr
+	}
 	return "https://helseid.example/authorize?request_uri=x", time.Minute, nil
 }
 
@@ -149,7 +153,10 @@ func (noAnswer) NoAnswer() bool     { return true }
 type refused struct {
 	code, reason string
 	other        bool
+	lasting      bool
 }
+
+func (r refused) Permanent() bool { return r.lasting }
 
 func (r refused) Error() string     { return r.code }
 func (r refused) Code() string      { return r.code }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -123,7 +124,21 @@ func (m *Manager) Open(ctx context.Context, link, browser string) (Opened, error
 		return Opened{}, err
 	}
 	location, _, err := m.push(ctx, string(id.Value), &r, r.Browser)
+	if lasting(err) {
+		err = m.fail(ctx, string(id.Value), err)
+	}
 	return Opened{Location: location, Browser: browser}, err
+}
+
+// lasting says that opening the link again would end the same way, so that the
+// EPJ should learn of it now: the client or its key is wrong, say. A HelseID that
+// is down is not lasting; the person may reload the page.
+func lasting(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		Permanent() bool
+	}](err)
+	return ok && e.Permanent()
 }
 
 // bind ties a pending log-in to the browser with this cookie hash.

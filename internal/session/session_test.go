@@ -335,10 +335,14 @@ func TestLogInThatComesTooLate(t *testing.T) {
 func TestStatusWaitsForAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		handle, _, browser, state := r.pending(t, session.Begin{})
+		handle, link, browser, state := r.pending(t, session.Begin{})
 		begun := time.Now()
 		go func() {
-			time.Sleep(7 * time.Second)
+			time.Sleep(time.Second)
+			if _, err := r.Open(context.WithoutCancel(t.Context()), link, browser); err != nil { // no change of state
+				t.Error(err)
+			}
+			time.Sleep(6 * time.Second)
 			if err := r.Finish(context.WithoutCancel(t.Context()), own(state, browser)); err != nil {
 				t.Error(err)
 			}
@@ -393,7 +397,7 @@ func TestEnd(t *testing.T) {
 		t.Errorf("log-out link: %v", err)
 	}
 	_, err = r.Logout(t.Context(), link)
-	wantCode(t, err, "login-failed", "expired")
+	wantCode(t, err, "login-failed", "replayed")
 }
 
 func TestEndWithoutHelseID(t *testing.T) {
@@ -570,5 +574,41 @@ func TestRegisteredRedirectOfTheEPJ(t *testing.T) {
 	b, err := m.Begin(t.Context(), session.Begin{})
 	if err != nil || !strings.HasPrefix(b.LoginURL, "https://helseid.example/") || f.pushed[0].RedirectURI != "https://epj.example/cb" {
 		t.Errorf("the log-in does not begin at HelseID: %v", err)
+	}
+}
+
+// A refusal of the client itself will not go away while the person waits, so the
+// EPJ learns of it; a HelseID that is down may be back at the next reload.
+func TestOpenFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err   refused
+		state session.State
+	}{
+		"client refused": {refused{code: "client-not-approved", lasting: true}, session.Failed},
+		"HelseID down":   {refused{code: "helseid-unavailable"}, session.Pending},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.helseID.pushErr = tt.err
+			begun, err := r.Begin(t.Context(), session.Begin{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			link := begun.LoginURL[len("http://localhost:8080"+session.LoginPath):]
+			opened, err := r.Open(t.Context(), link, "")
+			wantCode(t, err, tt.err.code, "")
+			s, err := r.Status(t.Context(), begun.Handle, "", 0)
+			if err != nil || s.State != tt.state {
+				t.Fatalf("state %s, %v", s.State, err)
+			}
+			if s.State == session.Failed {
+				wantCode(t, s.Err, tt.err.code, "")
+				return
+			}
+			r.helseID.pushErr = nil
+			if _, err := r.Open(t.Context(), link, opened.Browser); err != nil {
+				t.Errorf("the page can't be reloaded: %v", err)
+			}
+		})
 	}
 }

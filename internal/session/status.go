@@ -20,29 +20,31 @@ type Status struct {
 	Err error
 }
 
-// Status tells where a session stands. With wait above zero it returns at the
-// next change, or after that time; ctx ends the waiting, too, and not the answer.
+// Status tells where a session stands. With wait above zero it returns when the
+// state is another one, or after that time; ctx ends the waiting, too, and not
+// the answer.
 func (m *Manager) Status(ctx context.Context, handle, owner string, wait time.Duration) (Status, error) {
-	id := m.ID(handle)
-	// Watched before it is read: a change between the two is not missed.
-	changed, stop, err := m.o.Store.Watch(ctx, sessionKey(id))
-	if err != nil {
-		return Status{}, storeError(err)
-	}
-	defer stop()
-	if _, err := m.status(ctx, id, owner); err != nil {
-		return Status{}, err
-	}
-	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
+	id, first := m.ID(handle), State("")
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		// Watched before it is read: a change between the two is not missed.
+		changed, stop, err := m.o.Store.Watch(context.WithoutCancel(ctx), sessionKey(id))
+		if err != nil {
+			return Status{}, storeError(err)
+		}
+		s, err := m.status(context.WithoutCancel(ctx), id, owner)
+		if err != nil || waiting.Err() != nil || first != "" && s.State != first {
+			stop()
+			return s, err
+		}
+		first = s.State
 		select {
 		case <-changed:
-		case <-timer.C:
-		case <-ctx.Done():
+		case <-waiting.Done():
 		}
+		stop()
 	}
-	return m.status(context.WithoutCancel(ctx), id, owner)
 }
 
 func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) {
@@ -139,7 +141,7 @@ func (m *Manager) logoutKey(link string) store.Key { return store.Key{Kind: "log
 func (m *Manager) Logout(ctx context.Context, link string) (string, error) {
 	idToken, err := m.o.Store.Take(ctx, m.logoutKey(link))
 	if err != nil {
-		return "", unlessMissing(err, loginFailed("expired", "this log-out link is unknown or was used"))
+		return "", unlessMissing(err, loginFailed("replayed", "this log-out link is unknown or was used"))
 	}
 	return m.o.HelseID.EndSession(ctx, string(idToken), m.o.PostLogoutRedirectURI, "")
 }
