@@ -19,7 +19,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## start simulator and sidecar, make sample calls, stay up
-	$(GO) run ./cmd/demo
+	@$(GO) build -o $(bin)/ ./cmd/demo && exec $(bin)/demo
 
 build: ## build the programs into bin/
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(bin)/ ./cmd/...
@@ -62,8 +62,8 @@ bench: $(tools)/benchstat ## every benchmark, compared with the run before
 vuln: $(tools)/govulncheck ## known vulnerabilities in what is used (needs the network)
 	$(tools)/govulncheck ./...
 
-docs: ## write docs/configuration.md from the code
-	$(GO) generate ./internal/config
+docs: ## write docs/configuration.md and docs/refusals.md from the code
+	$(GO) generate ./internal/config ./internal/proxy
 
 clean: ## remove what was built, tools too
 	rm -rf $(bin) $(tools)

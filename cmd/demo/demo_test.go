@@ -49,7 +49,7 @@ func TestDemoStaysUp(t *testing.T) {
 	}()
 	var shown strings.Builder
 	buffer := make([]byte, 4096)
-	for !strings.Contains(shown.String(), "Ctrl-C ends it.") {
+	for !strings.Contains(shown.String(), "/_sidecar/login/") {
 		n, err := r.Read(buffer)
 		if err != nil {
 			t.Fatalf("it ended by itself: %v\n%s", <-done, shown.String())

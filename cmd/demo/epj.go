@@ -47,13 +47,7 @@ func (e *epj) logIn(ctx context.Context, r *report, person string) error {
 		return err
 	}
 	e.session = b.Session
-	var s struct {
-		State string `json:"state"`
-		Level string `json:"security_level"`
-		User  struct {
-			Name string `json:"name"`
-		} `json:"user"`
-	}
+	var s state
 	if _, err := e.call(ctx, http.MethodGet, "/_sidecar/session", e.headers(nil), nil, &s); err != nil {
 		return err
 	}
@@ -63,6 +57,41 @@ func (e *epj) logIn(ctx context.Context, r *report, person string) error {
 		return fmt.Errorf("the session is %s", s.State)
 	}
 	return nil
+}
+
+// others offers log-ins to whoever sits at the browser, one after the other,
+// until ctx ends.
+func (e *epj) others(ctx context.Context, r *report) error {
+	for ctx.Err() == nil {
+		b, err := e.begin(ctx)
+		if err != nil {
+			return err
+		}
+		r.line("\nLog in yourself, as one of the synthetic persons:\n\n  %s\n", b.LoginURL)
+		s := state{State: "pending"}
+		for s.State == "pending" {
+			h := http.Header{"Sfm-Session": {b.Session}}
+			if _, err := e.call(ctx, http.MethodGet, "/_sidecar/session?wait=30s", h, nil, &s); err != nil {
+				return err
+			}
+		}
+		if s.State != "active" {
+			r.line("That log-in is %s.", s.State)
+			continue
+		}
+		r.line("%s is logged in. Call with this session:\n", s.User.Name)
+		r.task(e.base, b.Session)
+	}
+	return nil
+}
+
+// state is what the sidecar tells of a session.
+type state struct {
+	State string `json:"state"`
+	Level string `json:"security_level"`
+	User  struct {
+		Name string `json:"name"`
+	} `json:"user"`
 }
 
 // browse opens the log-in link as a person's browser would, and chooses a

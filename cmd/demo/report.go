@@ -83,15 +83,18 @@ func (r *report) totals(sim *simulator.Running) {
 }
 
 // yours prints what to paste next.
-func (r *report) yours(w *world, e *epj, login string) {
-	t := simulator.Tenants()[0]
+func (r *report) yours(w *world, e *epj) {
 	r.line("\nYour turn. With the session from above:\n")
-	r.line("  curl -i 'http://%s/basis/Task?code=8' \\", w.sidecar.Addr())
-	r.line("    -H 'Sfm-Session: %s' \\", e.session)
-	r.line("    -H 'Sfm-Orgnr-Parent: %s' -H 'Sfm-Orgnr-Child: %s' \\", t.Parent, t.Child)
-	r.line("    -H 'Sfm-Journal-Id: %s'\n", t.Journal)
+	r.task(e.base, e.session)
 	r.line("What is refused, and why (no session):\n")
-	r.line("  curl -s 'http://%s/basis/Task' -H 'Sfm-Orgnr-Parent: %s' -H 'Sfm-Journal-Id: %s'\n", w.sidecar.Addr(), t.Parent, t.Journal)
-	r.line("Log in yourself, as any of the synthetic persons:\n\n  %s\n", login)
+	r.line("  curl -s %s/basis/Task -H 'Sfm-Orgnr-Parent: 100100126' -H 'Sfm-Journal-Id: %s'\n", e.base, simulator.Tenants()[0].Journal)
+	r.line("What SFM received: %s/_simulator/ledger", w.sim.SFM)
 	r.line("%s\nCtrl-C ends it.", strings.Repeat("-", 60))
+}
+
+// task prints a call for the first tenant.
+func (r *report) task(base, session string) {
+	t := simulator.Tenants()[0]
+	r.line("  curl -i '%s/basis/Task?code=8' -H 'Sfm-Session: %s' \\", base, session)
+	r.line("    -H 'Sfm-Orgnr-Parent: %s' -H 'Sfm-Orgnr-Child: %s' -H 'Sfm-Journal-Id: %s'\n", t.Parent, t.Child, t.Journal)
 }

@@ -82,12 +82,10 @@ func run(ctx context.Context, d demo) (err error) {
 	if d.once {
 		return nil
 	}
-	second, err := e.begin(ctx)
-	if err != nil {
+	r.yours(w, e)
+	if err := e.others(ctx, r); ctx.Err() == nil {
 		return err
 	}
-	r.yours(w, e, second.LoginURL)
-	<-ctx.Done()
 	r.line("")
 	return nil
 }

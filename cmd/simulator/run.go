@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"sfm-sidecar/internal/simulator"
@@ -132,17 +133,28 @@ func writePrivate(name string, content []byte) error {
 func describe(out io.Writer, world *simulator.Running, clientID, keyFile string) {
 	if keyFile == "" {
 		keyFile = "<file with the private JWK>"
+	} else if absolute, err := filepath.Abs(keyFile); err == nil {
+		keyFile = absolute
 	}
 	tenant := simulator.Tenants()[0]
 	lines := []string{
 		"# HelseID and SFM are simulated here until interrupted. For the sidecar:",
-		"HELSEID_ISSUER=" + world.HelseID,
-		"HELSEID_CLIENT_ID=" + clientID,
-		"HELSEID_CLIENT_JWK_FILE=" + keyFile,
-		"SFM_UPSTREAMS=basis=" + world.SFM + ",session=" + world.SFM,
+		"export HELSEID_ISSUER=" + world.HelseID,
+		"export HELSEID_CLIENT_ID=" + clientID,
+		"export HELSEID_CLIENT_JWK_FILE=" + keyFile,
+		"export SFM_UPSTREAMS=basis=" + world.SFM + ",session=" + world.SFM,
 		"# A tenant to ask for: parent " + tenant.Parent + ", child " + tenant.Child + ", journal " + tenant.Journal,
+		"# Persons: " + strings.Join(persons(), ", ") + "; the log-in page takes &auto=<person> and logs in by itself",
 		"# Knobs: curl -X PUT " + world.HelseID + `/_simulator/knobs -d '{"helseid":{"fault":{"status":503,"count":3}}}'`,
 		"# What came: " + world.SFM + "/_simulator/ledger and " + world.HelseID + "/_simulator/token-requests",
 	}
 	_, _ = fmt.Fprintln(out, strings.Join(lines, "\n"))
+}
+
+func persons() []string {
+	var ids []string
+	for _, p := range simulator.Persons() {
+		ids = append(ids, p.ID)
+	}
+	return ids
 }

@@ -36,7 +36,7 @@ func TestServesUntilTold(t *testing.T) {
 		if !scanner.Scan() {
 			t.Fatal("too few lines")
 		}
-		if name, value, ok := strings.Cut(scanner.Text(), "="); ok && !strings.HasPrefix(name, "#") {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(scanner.Text(), "export "), "="); ok && !strings.HasPrefix(name, "#") {
 			lines[name] = value
 		}
 	}

@@ -53,11 +53,14 @@ type Sidecar struct {
 func Start(ctx context.Context, o Options) (*Sidecar, error) {
 	cfg, warnings, err := config.Load(o.Environ)
 	if err != nil {
+		for _, w := range warnings {
+			_, _ = fmt.Fprintln(o.Stderr, "sidecar: warning:", w)
+		}
 		return nil, err
 	}
 	log, _ := telemetry.NewLogger(o.Stderr, cfg.Log.Level, cfg.Log.Format)
 	for _, w := range warnings {
-		log.Warn("the configuration holds something odd", "variable", w.Variable, "problem", w.Problem, "mend", w.Mend)
+		log.Warn("check the configuration", "variable", w.Variable, "problem", w.Problem, "mend", w.Mend)
 	}
 	s := &Sidecar{ended: make(chan struct{})}
 	if s.listeners, err = listen(ctx, cfg.Listen); err != nil {
@@ -65,7 +68,7 @@ func Start(ctx context.Context, o Options) (*Sidecar, error) {
 	}
 	s.server = newServer(log, cfg.Keep.MinSigtermDelay, cfg.Keep.MaxSigtermDelay)
 	if s.house, err = build(cfg, log, site{
-		version: o.Version, port: s.listeners.callbackPort(), draining: s.server.draining.Load, stopping: ctx.Done(),
+		version: versionOf(o), port: s.listeners.callbackPort(), draining: s.server.draining.Load, stopping: ctx.Done(),
 	}); err != nil {
 		s.listeners.close()
 		return nil, err
@@ -80,7 +83,7 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 	s.server.add(s.listeners.app, s.house.proxy, s.house.callers)
 	s.server.add(s.listeners.callback, s.pages(), new(callers))
 	s.server.add(s.listeners.admin, s.admin(), new(callers))
-	greet(log, cfg, s.listeners)
+	s.greet(log, cfg)
 	if file := cfg.HelseID.ClientJWKFile; file != "" {
 		go watchKey(ctx, file, cfg.HelseID.ClientJWK.Reveal(), s.house.keys, log)
 	}
@@ -128,12 +131,16 @@ func (s *Sidecar) Wait() error {
 	return s.err
 }
 
-// greet says where the sidecar answers.
-func greet(log *slog.Logger, cfg *config.Config, l *listeners) {
+// greet says where the sidecar answers, and which redirect address must be
+// registered at HelseID.
+func (s *Sidecar) greet(log *slog.Logger, cfg *config.Config) {
+	l := s.listeners
 	for _, u := range cfg.SFM.Upstreams {
 		log.Info("upstream", "name", u.Name, "host", u.URL.Host, "api", cfg.SFM.API)
 	}
-	log.Info("ready for calls", "listen", addresses(l.app), "callback", addresses(l.callback), "admin", addresses(l.admin))
+	redirect, _ := pageAddresses(cfg.HelseID.RedirectURI, l.callbackPort())
+	log.Info("ready for calls", "listen", addresses(l.app), "callback", addresses(l.callback), "admin", addresses(l.admin),
+		"redirect_uri", redirect)
 }
 
 func addresses(group []net.Listener) string {

@@ -3,12 +3,13 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os/user"
 	"slices"
 	"strconv"
+
+	"sfm-sidecar/internal/config"
 )
 
 // errNoUser says that the operating system does not tell who is at the other end.
@@ -27,7 +28,9 @@ func newCallers(allowed []string) (*callers, error) {
 		if _, err := strconv.ParseUint(name, 10, 32); err != nil {
 			u, err := user.Lookup(name)
 			if err != nil {
-				return nil, fmt.Errorf("SIDECAR_ALLOWED_UIDS: this system knows no user %q", name)
+				return nil, config.Faults{{
+					Variable: "SIDECAR_ALLOWED_UIDS", Problem: "this system knows no user " + strconv.Quote(name), Mend: "write user numbers, or names that exist here",
+				}}
 			}
 			name = u.Uid
 		}

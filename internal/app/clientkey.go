@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -17,13 +16,21 @@ import (
 // that leads to it.
 const keyLook = 5 * time.Second
 
-// clientKeys parses the client's key.
+// clientKeys parses the client's key. A key that can't be used is a fault of the
+// configuration.
 func clientKeys(c config.HelseID) (*helseid.KeyRing, error) {
 	key, err := helseid.ParseKeys([]byte(c.ClientJWK.Reveal()))
-	if err != nil {
-		return nil, fmt.Errorf("HELSEID_CLIENT_JWK: %w", err)
+	if err == nil {
+		return helseid.NewKeyRing(key), nil
 	}
-	return helseid.NewKeyRing(key), nil
+	variable := "HELSEID_CLIENT_JWK"
+	if c.ClientJWKFile != "" {
+		variable += "_FILE"
+	}
+	return nil, config.Faults{{
+		Variable: variable, Problem: "holds no key that can sign: " + err.Error(),
+		Mend: "give the client's private key as JWK, JWKS or PKCS#8 PEM, the one whose public half is registered at HelseID",
+	}}
 }
 
 // watchKey takes up a new client key when its file changes from what was loaded,

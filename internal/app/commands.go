@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"sfm-sidecar/internal/config"
 )
@@ -60,12 +61,17 @@ func env(_ context.Context, o Options) int {
 }
 
 func version(_ context.Context, o Options) int {
-	v := o.Version
-	if v == "" {
-		v = "unknown"
-	}
-	_, _ = fmt.Fprintf(o.Stdout, "sidecar %s (%s, %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, _ = fmt.Fprintf(o.Stdout, "sidecar %s (%s, %s/%s)\n", versionOf(o), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return exitDone
+}
+
+// versionOf is the version that the program was built with, else what Go knows
+// of its commit, or "(devel)".
+func versionOf(o Options) string {
+	if info, ok := debug.ReadBuildInfo(); o.Version == "" && ok {
+		return info.Main.Version
+	}
+	return o.Version
 }
 
 func help(_ context.Context, o Options) int {

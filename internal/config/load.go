@@ -97,7 +97,11 @@ func faultUnset(variable string, found *findings) {
 	if found.has(variable) || found.has(variable+twinSuffix) {
 		return
 	}
-	found.fault(variable, "is required and not set", "set it to "+describe(variable))
+	mend := "set it to " + describe(variable)
+	if slices.ContainsFunc(variables(), func(v Variable) bool { return v.Name == variable && v.Secret }) {
+		mend += ", or " + variable + twinSuffix + " to a file that holds it"
+	}
+	found.fault(variable, "is required and not set", mend)
 }
 
 // faultValue reports every Fault that a parser joined into err.

@@ -16,10 +16,24 @@ func (p *Proxy) forward(c *call) error {
 	c.w.forwarded = true
 	if c.body.stream != nil {
 		// Where it can't be had (a recorder in a test), nothing is lost but that.
-		_ = http.NewResponseController(&c.w).EnableFullDuplex()
+		c.duplex = http.NewResponseController(&c.w).EnableFullDuplex() == nil
 	}
 	p.reverse.ServeHTTP(&c.w, c.in.WithContext(contextOf(c.in.Context(), c)))
 	return c.failed
+}
+
+// settle reads away what a caller still sends of a body that nobody wants any
+// more, once it has its answer. In full duplex net/http would do so too late: with
+// the end of the body it begins to watch the connection, and then trips over that
+// at the next request, whose caller would see a broken connection. (More than
+// 256 KiB are not read; the connection ends. So does that of a caller who waits to
+// be asked for its body: it must not be waited for in turn.)
+func (c *call) settle() {
+	if !c.duplex || c.body.stream.whole.Load() || len(c.in.Header["Expect"]) > 0 || c.w.status == 0 {
+		return
+	}
+	_ = http.NewResponseController(&c.w).Flush()
+	_ = c.in.Body.Close()
 }
 
 // attempts is the RoundTripper beneath ReverseProxy, and holds the one rule

@@ -27,6 +27,7 @@ type call struct {
 	rest      string // escaped path after the upstream's name
 	ask       Ask
 	body      payload
+	duplex    bool // the answer may begin while the body still comes
 	token     Token
 
 	try     *try   // the one under way

@@ -154,6 +154,9 @@ func (p *Proxy) end(c *call) {
 	}
 	c.release()
 	p.record(c, fault != nil)
+	if fault == nil {
+		c.settle()
+	}
 	if c.counted {
 		p.flying.leave()
 	}

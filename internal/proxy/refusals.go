@@ -1,5 +1,7 @@
 package proxy
 
+//go:generate go test -run ^TestDocument$ -update .
+
 import "net/http"
 
 // Who a refusal comes from, as the member origin says it.

@@ -37,7 +37,8 @@ func (s *Simulator) withControl(serve http.HandlerFunc) http.Handler {
 }
 
 // serveControl is the simulator's own interface, for tests in other languages:
-// GET and PUT knobs; GET and DELETE ledger and token-requests; POST reset.
+// GET and PUT knobs; GET and DELETE ledger and token-requests; GET seen,
+// sfm-sessions and world; POST reset.
 func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name string) {
 	switch r.Method + " " + name {
 	case "GET knobs":
@@ -54,13 +55,17 @@ func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name st
 	case "DELETE token-requests":
 		s.ResetTokenRequests()
 		w.WriteHeader(http.StatusNoContent)
+	case "GET seen":
+		writeControl(w, http.StatusOK, s.Seen())
+	case "GET sfm-sessions":
+		writeControl(w, http.StatusOK, s.SFMSessions())
 	case "GET world":
 		writeControl(w, http.StatusOK, map[string]any{"persons": s.options.Persons, "tenants": Tenants(), "delegations": s.options.Delegations})
 	case "POST reset":
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET world, POST reset"})
+		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET world, POST reset"})
 	}
 }
 
