@@ -32,7 +32,7 @@ func TestKeyHoldsWhatMakesTokensDifferent(t *testing.T) {
 	want := tokencache.Key{
 		Issuer: "https://helseid.example", ClientID: "client", Grant: "user", Subject: "session-1",
 		Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35",
-		Scopes: "a b", Resource: "r", Thumbprint: "thumb",
+		Scopes: "a b", Resource: "r", Audience: "e-helse:sfm.api", Thumbprint: "thumb",
 	}
 	if diff := cmp.Diff(want, maker.key(ask())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -47,6 +47,7 @@ func TestKeyHoldsWhatMakesTokensDifferent(t *testing.T) {
 		"another journal":      {change: func(a *proxy.Ask) { a.Tenant.Journal = "00000000-0000-4000-8000-000000000000" }},
 		"another session":      {change: func(a *proxy.Ask) { a.Person.ID = "session-2" }},
 		"a machine":            {change: func(a *proxy.Ask) { a.Person = proxy.Person{Grant: config.GrantClientCredentials} }},
+		"another audience":     {change: func(a *proxy.Ask) { a.Upstream.Audience = "nhn:other-api" }},
 		"another scope":        {change: func(a *proxy.Ask) { a.Upstream.Scopes = []string{"c"} }},
 		"a scope less":         {change: func(a *proxy.Ask) { a.Upstream.Scopes = []string{"a"} }},
 		"another letter case":  {change: func(a *proxy.Ask) { a.Tenant = a.Tenant.Folded() }, same: true},
