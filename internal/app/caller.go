@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"sync"
 
 	"sfm-sidecar/internal/config"
 )
@@ -39,23 +40,28 @@ func newCallers(allowed []string) (*callers, error) {
 	return c, nil
 }
 
-// know notes whose connection it is, once per connection. It is an
-// http.Server's ConnContext.
+// know has it found out whose connection it is, once per connection and when it
+// is first asked. It is an http.Server's ConnContext, which runs where
+// connections are accepted: nothing may take its time there.
 func (c *callers) know(ctx context.Context, conn net.Conn) context.Context {
 	if len(c.allowed) == 0 {
 		return ctx
 	}
-	uid, err := peerUID(conn)
-	if err != nil {
-		return ctx // owner is then "", which is nobody's number
-	}
-	return context.WithValue(ctx, callerKey{}, uid)
+	return context.WithValue(ctx, callerKey{}, sync.OnceValue(func() string {
+		uid, err := peerUID(conn)
+		if err != nil {
+			return "" // nobody's number
+		}
+		return uid
+	}))
 }
 
 // owner is the user number behind a request, "" where users are not told apart.
 func (c *callers) owner(r *http.Request) string {
-	uid, _ := r.Context().Value(callerKey{}).(string)
-	return uid
+	if uid, ok := r.Context().Value(callerKey{}).(func() string); ok {
+		return uid()
+	}
+	return ""
 }
 
 // check refuses a user who may not call.

@@ -47,7 +47,7 @@ func TestCallersCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			if tt.uid != "" {
-				r = r.WithContext(context.WithValue(r.Context(), callerKey{}, tt.uid))
+				r = r.WithContext(context.WithValue(r.Context(), callerKey{}, func() string { return tt.uid }))
 			}
 			c := &callers{allowed: tt.allowed}
 			err := c.check(r)

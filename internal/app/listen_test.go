@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -314,5 +315,33 @@ func TestEndCutsOff(t *testing.T) {
 	}
 	if took := time.Since(begun); took < time.Second || took > 20*time.Second {
 		t.Errorf("the end took %v", took)
+	}
+}
+
+// Where the operating system's users are told apart, the browser of an allowed
+// one reaches the pages on their own port, and another's does not.
+func TestPagesForAllowedUsers(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("users are told apart on Linux only")
+	}
+	for name, tt := range map[string]struct {
+		uid    int
+		status int
+	}{"allowed": {os.Getuid(), http.StatusOK}, "another": {os.Getuid() + 12345, http.StatusForbidden}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, setup{env: []string{
+				fmt.Sprintf("SIDECAR_ALLOWED_UIDS=%d,%d", tt.uid, 54321), "SIDECAR_CALLBACK_LISTEN=127.0.0.1:0",
+			}})
+			if tt.status == http.StatusOK {
+				w.logIn("lege")
+				return
+			}
+			a := w.send(w.request(http.MethodPost, "/_sidecar/sessions", "{}"))
+			if a.status != tt.status || a.header.Get("Sidecar-Error") != "caller-refused" {
+				t.Errorf("%d %s", a.status, a.header.Get("Sidecar-Error"))
+			}
+		})
 	}
 }

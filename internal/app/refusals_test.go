@@ -61,7 +61,7 @@ var refusalTests = map[string]refusalTest{
 	"denied at HelseID":   {prepare: denied, code: "login-failed", status: 401, reason: "denied"},
 	"level 3":             {prepare: loggedInAs("lav", "{}"), code: "login-failed", status: 401, reason: "level-too-low"},
 	"forged callback":     {prepare: forgedCallback, code: "login-failed", status: 400, reason: "state-unknown"},
-	"another person":      {prepare: loggedInAs("vikar", `{"expect":{"sub":"sub-7f3b2c90"}}`), code: "person-mismatch", status: 403},
+	"another person":      {prepare: loggedInAs("vikar", `{"expect":{"sub":"sub-7f3b2c90"}}`), code: "login-failed", status: 401},
 	"hand-over refused":   {prepare: control(http.MethodPost, "/_sidecar/sessions", `{"refresh_token":"never-issued"}`), code: "handover-refused", status: 400, reason: "invalid-grant"},
 	"unknown grant":       {prepare: with("Sfm-Grant", "token-exchange"), code: "grant-mismatch", status: 400},
 	"token of the caller": {prepare: with("Authorization", "Bearer synthetic"), code: "grant-mismatch", status: 400},

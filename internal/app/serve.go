@@ -26,8 +26,10 @@ type server struct {
 	health             *telemetry.Health
 	draining           atomic.Bool
 	minDelay, maxDelay time.Duration
-	// wait waits for calls that outlive their caller.
+	// wait waits for all calls, those that outlive their caller too; cutOff is told
+	// when the end does not wait any longer.
 	wait    func(context.Context) error
+	cutOff  func()
 	servers []*http.Server
 	group   *errgroup.Group // of all listeners
 	broken  <-chan struct{} // closed when the first of them fails
@@ -105,6 +107,7 @@ func (s *server) shutdown(ctx context.Context) {
 	}
 	if err != nil || ctx.Err() != nil {
 		s.log.Warn("calls were cut off: they did not end within the longest delay")
+		s.cutOff()
 		s.closeAll()
 	}
 }

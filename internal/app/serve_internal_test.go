@@ -13,7 +13,7 @@ import (
 // started it can start it anew.
 func TestListenerThatFailsEndsAll(t *testing.T) {
 	s := newServer(slog.New(slog.DiscardHandler), 0, time.Second)
-	s.wait = func(context.Context) error { return nil }
+	s.wait, s.cutOff = func(context.Context) error { return nil }, func() {}
 	var opened []net.Listener
 	for range 2 {
 		l, err := openOne(t.Context(), "127.0.0.1:0")

@@ -36,7 +36,7 @@ func (t *tokens) Token(ctx context.Context, a proxy.Ask) (proxy.Token, error) {
 	if err != nil {
 		return proxy.Token{}, err
 	}
-	return proxy.Token{AccessToken: token.AccessToken, Type: token.Type, Held: token}, nil
+	return proxy.Token{AccessToken: token.AccessToken, Type: token.Type, Until: t.cache.Until(token), Held: token}, nil
 }
 
 // Forget implements [proxy.Tokens].

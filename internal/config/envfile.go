@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -141,7 +142,7 @@ func readTwins(vars map[string]string, found *findings) {
 		content, err := readBounded(path, maxSecret)
 		switch content = strings.TrimRight(content, " \t\r\n"); {
 		case err != nil:
-			found.fault(twin, "can't be read: "+err.Error(), "name a readable file of at most 256 KiB")
+			found.fault(twin, "can't be read: "+err.Error(), "name a readable file of at most 256 KiB; the secret itself belongs in "+variable.Name)
 		case content == "":
 			found.fault(twin, "names a file that is empty", "write the secret into it")
 		default:
@@ -150,22 +151,31 @@ func readTwins(vars map[string]string, found *findings) {
 	}
 }
 
-// readBounded reads a whole file of at most limit bytes.
+// readBounded reads a whole file of at most limit bytes. Its errors do not repeat
+// the path: where a path belongs, a hasty hand may have put the secret itself.
 func readBounded(path string, limit int64) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return "", pathless(err)
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err == nil && info.IsDir() {
-		return "", fmt.Errorf("%s is a directory", path)
+		return "", errors.New("it is a directory")
 	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
-		return "", err
+		return "", pathless(err)
 	}
 	if int64(len(content)) > limit {
-		return "", fmt.Errorf("%s is larger than %d bytes", path, limit)
+		return "", fmt.Errorf("it is larger than %d bytes", limit)
 	}
 	return string(content), nil
+}
+
+// pathless is a file's error without the file's name.
+func pathless(err error) error {
+	if named, ok := errors.AsType[*fs.PathError](err); ok {
+		return named.Err
+	}
+	return err
 }

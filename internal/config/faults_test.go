@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ func TestFaults(t *testing.T) {
 		{[]string{"HELSEID_CLIENT_ID= "}, "HELSEID_CLIENT_ID", "required"},
 		{[]string{"HELSEID_CLIENT_ID=a b"}, "HELSEID_CLIENT_ID", "white space"},
 		{[]string{"HELSEID_CLIENT_JWK="}, "HELSEID_CLIENT_JWK", "private key"},
-		{[]string{"HELSEID_CLIENT_JWK=", "HELSEID_CLIENT_JWK_FILE=/nowhere/key"}, "HELSEID_CLIENT_JWK_FILE", "/nowhere/key"},
+		{[]string{"HELSEID_CLIENT_JWK=", "HELSEID_CLIENT_JWK_FILE=/nowhere/key"}, "HELSEID_CLIENT_JWK_FILE", "no such file"},
 		{[]string{"HELSEID_CLIENT_JWK_FILE=/nowhere/key"}, "HELSEID_CLIENT_JWK_FILE", "together"},
 		{[]string{"HELSEID_TENANCY=both"}, "HELSEID_TENANCY", "multi, single"},
 		{[]string{"HELSEID_GRANT=password"}, "HELSEID_GRANT", "user, client-credentials"},
@@ -139,11 +140,11 @@ func TestFaults(t *testing.T) {
 		{[]string{"SIDECAR_REFRESH_BEFORE=-5m"}, "SIDECAR_REFRESH_BEFORE", "negative"},
 		{[]string{"SIDECAR_EXPIRY_LEEWAY=x"}, "SIDECAR_EXPIRY_LEEWAY", "time span"},
 		{[]string{"SIDECAR_CLOCK=wrong"}, "SIDECAR_CLOCK", "correct, system"},
-		{[]string{"SIDECAR_CA_FILE=/nowhere"}, "SIDECAR_CA_FILE", "/nowhere"},
+		{[]string{"SIDECAR_CA_FILE=/nowhere"}, "SIDECAR_CA_FILE", "no such file"},
 		{[]string{"SIDECAR_CA_FILE=" + os.DevNull}, "SIDECAR_CA_FILE", "no certificate"},
 		{[]string{"SIDECAR_MIN_SIGTERM_DELAY=3m"}, "SIDECAR_MIN_SIGTERM_DELAY", "SIDECAR_MAX_SIGTERM_DELAY"},
 		{[]string{"HTTPS_PROXY=ftp://x"}, "HTTPS_PROXY", "proxy"},
-		{[]string{"SIDECAR_ENV_FILE=/nowhere"}, "SIDECAR_ENV_FILE", "/nowhere"},
+		{[]string{"SIDECAR_ENV_FILE=/nowhere"}, "SIDECAR_ENV_FILE", "no such file"},
 		{[]string{"SIDECAR_AUDIT_FILE=/a"}, "SIDECAR_AUDIT_FILE", "not yet"},
 		{[]string{"LOG_LEVEL=trace"}, "LOG_LEVEL", "debug, info"},
 		{[]string{"LOG_FORMAT=xml"}, "LOG_FORMAT", "json"},
@@ -192,6 +193,35 @@ func TestLargeFiles(t *testing.T) {
 		_, _, err := config.Load(with(variable + "=" + path))
 		if err == nil || !strings.Contains(err.Error(), "larger than") {
 			t.Errorf("%s: %v", variable, err)
+		}
+	}
+}
+
+// What was meant to be a path may be the secret itself, and a secret may be in any
+// variable: neither is repeated, not at start and not by the command env.
+func TestMisplacedSecretsAreNotRepeated(t *testing.T) {
+	const jwk = `{"kty":"EC","crv":"P-256","d":"SECRET"}`
+	for _, line := range []string{
+		"HELSEID_CLIENT_JWK_FILE=" + jwk, "SIDECAR_CALLER_KEY_FILE=SECRET", "SIDECAR_CA_FILE=SECRET", "SIDECAR_ENV_FILE=SECRET",
+		"HELSEID_TENANCY=" + jwk, "LOG_LEVEL=" + jwk, "SFM_UPSTREAMS=" + jwk, "HELSEID_SCOPES=" + jwk,
+		"SFM_UPSTREAMS=basis=https://sfm.example/?token=SECRET", "HELSEID_TIMEOUT=eyJSECRET.x.y",
+	} {
+		name, _, _ := strings.Cut(line, "=")
+		_, _, err := config.Load([]string{line})
+		if err == nil || strings.Contains(err.Error(), "SECRET") {
+			t.Errorf("%s: the faults repeat it, or there are none", name)
+		}
+		if !strings.HasSuffix(name, "_FILE") {
+			continue
+		}
+		var out bytes.Buffer
+		if err := config.WriteCurrent(&out, []string{line}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(name, "SIDECAR_CALLER_KEY") || strings.HasPrefix(name, "HELSEID") {
+			if strings.Contains(out.String(), "SECRET") {
+				t.Errorf("%s: the tables repeat it", name)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ func eachPair(v string, visit func(name, value string) error) error {
 // quote shows a value inside a message: short, on one line and without the user
 // information that an address may carry.
 func quote(v string) string {
+	if secretive.MatchString(v) {
+		return "a value that is not shown here"
+	}
 	v = hideUserinfo(v)
 	const most = 80
 	if runes := []rune(v); len(runes) > most {
@@ -92,6 +96,10 @@ func quote(v string) string {
 	}
 	return "\"" + strings.Map(printable, v) + "\""
 }
+
+// secretive is the form of what may have got into the wrong variable: JSON and
+// parts of it, PEM, a token, a query, a national identity number.
+var secretive = regexp.MustCompile(`[{}"?]|-----|eyJ|\d{11}`)
 
 func printable(r rune) rune {
 	if r < ' ' || r == 0x7f {

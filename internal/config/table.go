@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -164,6 +165,9 @@ func (v Variable) current(vars map[string]string, c *Config) (value, source stri
 	case v.Secret && set:
 		return hidden, "set"
 	case v.Secret && twin:
+		if _, err := os.Stat(path); err != nil {
+			path = "a file that can't be read" // it may be no path at all but the secret
+		}
 		return hidden, "from " + path
 	case set:
 		return strings.Join(strings.Fields(hideUserinfo(vars[v.Name])), " "), "set"

@@ -8,6 +8,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sfm-sidecar/internal/session"
@@ -30,6 +32,11 @@ const Prefix = "/_sidecar/"
 const (
 	// maxBody bounds a JSON body, in bytes.
 	maxBody = 64 << 10
+	// maxText and maxTenants bound what is kept of a log-in while it is pending.
+	maxText    = 1 << 10
+	maxTenants = 200
+	// maxWaiting bounds how many may wait for a change at once.
+	maxWaiting = 512
 	// maxWait bounds how long a question for a session's state may wait.
 	maxWait = 2 * time.Minute
 )
@@ -66,14 +73,17 @@ type Options struct {
 }
 
 // Handler serves the control API. It is safe for concurrent use.
-type Handler struct{ o Options }
+type Handler struct {
+	o       Options
+	waiting atomic.Int32 // questions for a change that wait for it
+}
 
 // New returns a Handler.
 func New(o Options) *Handler {
 	if o.Owner == nil {
 		o.Owner = func(*http.Request) string { return "" }
 	}
-	return &Handler{o}
+	return &Handler{o: o}
 }
 
 // BrowserPage says whether a request is for one of the pages that a person's
@@ -168,7 +178,10 @@ func decode(r *http.Request, v any) error {
 	if len(body) > maxBody {
 		return refuse("request-invalid", "the body is larger than %d bytes", maxBody)
 	}
-	d := json.NewDecoder(strings.NewReader(string(body)))
+	if t := bytes.TrimSpace(body); len(t) == 0 || t[0] != '{' {
+		return refuse("request-invalid", "the body is not a JSON object; where nothing is to be said it is {}")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return refuse("request-invalid", "the body is not the JSON object that this call takes: %s", describe(err))

@@ -104,6 +104,8 @@ func (h *Handler) begin(r *http.Request, c *creation) (session.Begin, error) {
 		return b, refuse("request-invalid", "max_auth_age is a number of seconds, zero or more")
 	case c.RedirectURI != "" && !absolute(c.RedirectURI):
 		return b, refuse("request-invalid", "redirect_uri is an absolute address without fragment, as registered at HelseID")
+	case max(len(c.Prompt), len(c.ACRValues), len(c.LoginHint), len(c.RedirectURI)) > maxText || len(c.Tenants) > maxTenants:
+		return b, refuse("request-invalid", "a text is longer than %d bytes, or there are more than %d tenants", maxText, maxTenants)
 	case c.Expect != nil && *c.Expect == session.Expect{}:
 		return b, refuse("request-invalid", "expect names nobody; give pid, sub or hpr_number, or leave it out")
 	case c.Tenants != nil && len(c.Tenants) == 0:
@@ -138,6 +140,12 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
 	wait, err := waiting(r.URL.Query().Get("wait"))
 	if err != nil {
 		return err
+	}
+	if wait > 0 {
+		if h.waiting.Add(1) > maxWaiting {
+			wait = 0 // answered at once: the EPJ asks again
+		}
+		defer h.waiting.Add(-1)
 	}
 	ctx, cancel := h.untilStop(r.Context())
 	defer cancel()

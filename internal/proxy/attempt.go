@@ -140,9 +140,16 @@ func discard(body io.ReadCloser) {
 
 // send makes one attempt. A connection that turns out dead before a byte of
 // the request was written is no attempt: net/http replaces it by itself, but
-// not for the bodies that payload disguises, so that is done here, once.
+// not for the bodies that payload disguises, so that is done here, once. Nor is
+// one before which the token grew too old to be sent, while a connection was made.
 func (c *call) send(r *http.Request) (*http.Response, error) {
 	res, err := c.once(r)
+	if err != nil && c.try.tooOld() && c.body.again() {
+		if err := c.renew(); err != nil {
+			return nil, err
+		}
+		res, err = c.once(r)
+	}
 	if err != nil && c.try.neverBegan() && c.in.Context().Err() == nil && c.body.again() {
 		res, err = c.once(r)
 	}
@@ -156,7 +163,7 @@ func (c *call) send(r *http.Request) (*http.Response, error) {
 // attempt may still be reading the other.
 func (c *call) once(r *http.Request) (*http.Response, error) {
 	c.release()
-	c.try = &try{stream: c.body.stream, expect: c.body.expect}
+	c.try = &try{stream: c.body.stream, expect: c.body.expect, until: c.token.Until}
 	out := r.WithContext(c.try.context(r))
 	out.Header = make(http.Header, len(r.Header)+2)
 	for name, values := range r.Header {
@@ -202,7 +209,8 @@ func (c *call) meaning(err error) error {
 	if s := c.body.stream; s != nil && s.failed.Load() != nil {
 		return bodyFault(*s.failed.Load())
 	}
-	if c.in.Context().Err() != nil {
+	left := c.in.Context().Err() != nil
+	if left && endsWithCaller(c.in.Method) {
 		return errLeft
 	}
 	if errors.Is(err, dpop.ErrNotProven) {
@@ -217,6 +225,12 @@ func (c *call) meaning(err error) error {
 		code = "upstream-timeout"
 	}
 	why := plain(err)
+	if left && c.try.wrote() { // nobody is there to be told; the log is
+		c.lost, c.cause = code, why
+	}
+	if left {
+		return errLeft
+	}
 	return &refusal{
 		code: code, hint: hintAfter(code, c.rest), err: why,
 		detail: rows[code].title + " (" + c.upstream.URL.Host + "): " + why.Error(),

@@ -296,3 +296,34 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 		}
 	}
 }
+
+// A token that grows too old while a connection is made is not sent: the call
+// goes on with another.
+func TestTokenThatAgesWhileDialling(t *testing.T) {
+	var seen []string
+	address := upstreamServer(t, func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		seen = append(seen, r.Header.Get("Authorization")+" "+string(body))
+	})
+	for name, tt := range map[string]struct{ method, body string }{
+		"GET": {"GET", ""}, "POST": {"POST", "body"}, "large POST": {"POST", strings.Repeat("x", maxKept+1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen = nil
+			h := open(t, address)
+			asked := 0
+			h.tokens.next = func() Token {
+				asked++
+				token := Token{AccessToken: fmt.Sprintf("token-%d", asked), Type: "DPoP"}
+				if asked == 1 {
+					token.Until = time.Now().Add(-time.Second)
+				}
+				return token
+			}
+			a := h.do(h.ask(tt.method, "/basis/x", strings.NewReader(tt.body)))
+			if a.StatusCode != http.StatusOK || len(seen) != 1 || seen[0] != "DPoP token-2 "+tt.body {
+				t.Errorf("status %d, %s; %d calls reached SFM", a.StatusCode, a.Header.Get("Sidecar-Error"), len(seen))
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -36,6 +37,7 @@ type call struct {
 	cause   error  // what stood behind it, for the log
 	left    bool   // the caller left before its answer
 	outcome int    // SFM's status, when the caller had left
+	lost    string // how forwarding failed, when the caller had left
 	broke   bool   // SFM's body broke off
 	watch   stopwatch
 }
@@ -81,27 +83,38 @@ func callOf(ctx context.Context) *call {
 // RequestID finds the id of a call: the caller's own X-Request-Id when it sent
 // one that can stand in a log, else a new one.
 func requestID(r *http.Request) string {
-	if sent := r.Header["X-Request-Id"]; len(sent) == 1 && sane(sent[0]) {
-		return sent[0]
+	sent := r.Header["X-Request-Id"]
+	if len(sent) != 1 || !sane(sent[0]) {
+		return rand.Text()
+	}
+	if id := sent[0]; id != r.Header.Get("Sfm-Session") && id != r.Header.Get("Sidecar-Key") {
+		return id
 	}
 	return rand.Text()
 }
 
 // sane keeps out of logs and headers what does not belong there: long texts,
-// controls, blanks, and numbers that could be a person's (eleven digits).
+// controls, blanks, and runs of eleven digits, which could be a person's number.
 func sane(id string) bool {
 	digits := 0
 	for _, b := range []byte(id) {
 		switch {
 		case '0' <= b && b <= '9':
 			digits++
+			continue
+		case digits == personDigits:
+			return false
 		case 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || strings.IndexByte("-_.:/+=@~", b) >= 0:
+			digits = 0
 		default:
 			return false
 		}
 	}
-	return id != "" && len(id) <= 128 && (digits != 11 || len(id) != 11)
+	return id != "" && len(id) <= 128 && digits != personDigits
 }
+
+// personDigits is the length of a national identity number.
+const personDigits = 11
 
 // answer is the way to the caller. It notes when and with what status the
 // answer began.
@@ -187,6 +200,8 @@ func (c *call) verdict(aborted bool) (slog.Level, string) {
 		return slog.LevelError, "call failed by a fault of the sidecar"
 	case c.code != "":
 		return slog.LevelWarn, "call refused"
+	case c.lost != "":
+		return slog.LevelWarn, "call failed after its caller left"
 	case c.left && c.outcome != 0:
 		return slog.LevelWarn, "call finished after its caller left"
 	case c.broke:
@@ -216,8 +231,8 @@ func (c *call) attrs(sum Call) []slog.Attr {
 	if c.outcome != 0 {
 		attrs = append(attrs, slog.Int("sfm_status", c.outcome))
 	}
-	if c.code != "" {
-		attrs = append(attrs, slog.String("code", c.code))
+	if code := cmp.Or(c.code, c.lost); code != "" {
+		attrs = append(attrs, slog.String("code", code))
 	}
 	if c.cause != nil {
 		attrs = append(attrs, slog.String("cause", c.cause.Error()))

@@ -176,11 +176,13 @@ func TestRequestIDs(t *testing.T) {
 	h := open(t, upstreamServer(t, func(http.ResponseWriter, *http.Request) {}))
 	for id, kept := range map[string]bool{
 		"7f3a-01_x.y:z": true, strings.Repeat("a", 128): true, strings.Repeat("a", 129): false,
-		"with blank": false, "12345678901": false, "123456789012": true, "æ": false, "<script>": false, "": false,
+		"with blank": false, "12345678901": false, "123456789012": true, "13827015061x": false, "pid_13827015061": false, "a-13827015061-b": false,
+		"the-session": false, "a1b2": true, "æ": false, "<script>": false, "": false,
 	} {
 		for _, path := range []string{"/basis/x", "/nothing"} {
 			r := h.ask("GET", path, nil)
 			r.Header["X-Request-Id"] = []string{id}
+			r.Header.Set("Sfm-Session", "the-session")
 			got := h.do(r).Header["Sidecar-Request-Id"]
 			if len(got) != 1 || got[0] == "" || (got[0] == id) != kept {
 				t.Errorf("%q became %q", id, got)

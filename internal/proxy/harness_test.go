@@ -42,6 +42,7 @@ type fakeTokens struct {
 	forgets int
 	asks    []Ask
 	onToken func(context.Context)
+	next    func() Token // in place of the ordinary ones, if not nil
 }
 
 func (f *fakeTokens) Token(ctx context.Context, a Ask) (Token, error) {
@@ -56,6 +57,9 @@ func (f *fakeTokens) Token(ctx context.Context, a Ask) (Token, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return Token{}, err
+	}
+	if f.next != nil {
+		return f.next(), nil
 	}
 	kind := f.kind
 	if kind == "" {

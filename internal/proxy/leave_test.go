@@ -220,3 +220,31 @@ func TestTryOfACallerThatLeft(t *testing.T) {
 		t.Error("a connection that came too late can still be written on")
 	}
 }
+
+// TestOutcomeOfACallWithoutCaller: that nobody waits for the outcome any more
+// does not make it known.
+func TestOutcomeOfACallWithoutCaller(t *testing.T) {
+	arrived, goOn := make(chan bool, 1), make(chan bool)
+	sfm := rawServer(t, func(net.Conn, *bufio.Reader, request) bool {
+		arrived <- true
+		<-goOn
+		return false // the connection closes without an answer
+	})
+	h := open(t, sfm.url)
+	conn := h.leaver("POST", "Content-Length: 4\r\n", "body")
+	<-arrived
+	conn.Close()
+	h.mustWait(t)
+	h.CutOff()
+	if log := h.log.String(); !strings.Contains(log, `"msg":"call cut off, its outcome is not known"`) || !strings.Contains(log, `"method":"POST"`) {
+		t.Errorf("what is cut off is not told of: %s", log)
+	}
+	close(goOn)
+	if c := h.events.done(t, 1); c.Status != statusLeft {
+		t.Errorf("reported %+v", c)
+	}
+	eventually(t, func() bool { return strings.Contains(h.log.String(), `"msg":"call failed after its caller left"`) })
+	if log := h.log.String(); !strings.Contains(log, `"code":"upstream-outcome-unknown"`) || h.events.lastRefusal() != "" {
+		t.Errorf("log %s", log)
+	}
+}

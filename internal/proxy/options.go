@@ -60,6 +60,8 @@ type Token struct {
 	AccessToken string
 	// Type is the token's scheme as HelseID named it, in any letter case.
 	Type string
+	// Until is the last moment at which it may be sent; zero: any.
+	Until time.Time
 	// Source says where it came from ("hit", "fetched", …), for the log line.
 	Source string
 	// Held is for the one who gave the token: it comes back in Forget.

@@ -29,6 +29,9 @@ type payload struct {
 	ours   bool
 }
 
+// keptWithin is how long a body that is kept may take to come in whole.
+const keptWithin = time.Minute
+
 // payloadOf decides how the body travels, and reads it when it is to be kept.
 // That comes before the token, so that a caller that is slow with its body does
 // not age the token.
@@ -47,6 +50,11 @@ func (p *Proxy) payloadOf(c *call) (payload, error) {
 	}
 	begun := time.Now()
 	defer func() { c.watch.caller += time.Since(begun) }()
+	// What is kept is small. A caller that stalls would hold one of the calls that
+	// may be under way; a recorder in a test knows no deadline.
+	control := http.NewResponseController(&c.w)
+	_ = control.SetReadDeadline(begun.Add(keptWithin))
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	if r.ContentLength > 0 {
 		kept := make([]byte, r.ContentLength)
 		_, err := io.ReadFull(r.Body, kept)

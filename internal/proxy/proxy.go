@@ -140,7 +140,7 @@ func (p *Proxy) tokenFor(c *call) (Token, error) {
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{p: p, in: r, started: time.Now(), id: requestID(r)}
 	c.w = answer{ResponseWriter: w}
-	c.counted = p.flying.enter(p.maxCalls)
+	c.counted = p.flying.enter(c, p.maxCalls)
 	return c
 }
 
@@ -158,7 +158,7 @@ func (p *Proxy) end(c *call) {
 		c.settle()
 	}
 	if c.counted {
-		p.flying.leave()
+		p.flying.leave(c)
 	}
 	if fault != nil {
 		c.w.showHalf()

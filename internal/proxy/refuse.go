@@ -261,7 +261,8 @@ func (c *call) document(doc problem) {
 // hintAfter is the hint for a call whose outcome nobody knows. For a
 // prescription there is one thing to do first.
 func hintAfter(code, rest string) string {
-	last := strings.ToLower(rest[strings.LastIndexByte(rest, '/')+1:])
+	path, _, _ := strings.Cut(strings.TrimRight(rest, "/"), ";")
+	last := strings.ToLower(path[strings.LastIndexByte(path, '/')+1:])
 	if code == "upstream-unavailable" || strings.ReplaceAll(last, "%24", "$") != "$sendmedication" {
 		return ""
 	}

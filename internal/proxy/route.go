@@ -112,13 +112,14 @@ func checkTarget(r *http.Request) error {
 }
 
 // hasDots says whether a segment of a decoded path is . or .. . An encoded
-// slash, or a backslash, ends a segment too: some servers read them so.
+// slash, or a backslash, ends a segment too, and what follows a ; is left out:
+// some servers read them so.
 func hasDots(path string) bool {
 	if !strings.Contains(path, ".") {
 		return false
 	}
 	for seg := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
-		if seg == "." || seg == ".." {
+		if seg, _, _ = strings.Cut(seg, ";"); seg == "." || seg == ".." {
 			return true
 		}
 	}

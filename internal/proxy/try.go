@@ -23,6 +23,7 @@ import (
 type try struct {
 	stream *onceBody   // the body if it is streamed
 	expect bool        // it was announced with Expect
+	until  time.Time   // when the token may no longer be sent; zero: never
 	begun  time.Time   // when SFM's time began
 	spoke  atomic.Bool // 100 Continue came
 	cancel context.CancelFunc
@@ -34,13 +35,17 @@ type try struct {
 	reused bool
 	before int64 // what conn had written before this
 	left   bool  // the caller is gone
+	stale  bool  // the token grew too old while a connection was made
 	done   bool  // SFM's headers are there
 }
+
+// endsWithCaller says which calls nobody misses when their caller has left.
+func endsWithCaller(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 // context is the one the attempt runs in.
 func (t *try) context(r *http.Request) context.Context {
 	ctx := r.Context()
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if !endsWithCaller(r.Method) {
 		caller := ctx
 		ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		t.stop = context.AfterFunc(caller, t.callerLeft)
@@ -53,7 +58,8 @@ func (t *try) context(r *http.Request) context.Context {
 }
 
 // gotConn runs when a connection is at hand, before anything is written on it.
-// If the caller has left meanwhile, nothing shall be.
+// If the caller has left meanwhile, or the token has grown too old, nothing shall
+// be.
 func (t *try) gotConn(info httptrace.GotConnInfo) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,9 +71,17 @@ func (t *try) gotConn(info httptrace.GotConnInfo) {
 	if info.Reused {
 		t.begun = time.Now()
 	}
-	if t.left {
+	t.stale = !t.until.IsZero() && time.Now().After(t.until)
+	if t.left || t.stale {
 		info.Conn.Close()
 	}
+}
+
+// tooOld says that nothing was sent because the token had grown too old.
+func (t *try) tooOld() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stale && !t.left
 }
 
 // callerLeft ends the attempt, unless the call is being sent whole.

@@ -73,10 +73,9 @@ func (e *Error) RetryAfter() time.Duration { return e.after }
 func (e *Error) Permanent() bool { return e.Kind != codeStore }
 
 // atCall is how a log-in that failed refuses a call: whatever it failed of, the
-// way on is another log-in, and trying again is not (contract section 5). That
-// the person was another one is said as such.
+// way on is another log-in, and trying again is not (contract section 5).
 func (e *Error) atCall() *Error {
-	if e.Kind == codeLogin || e.Kind == codePerson {
+	if e.Kind == codeLogin {
 		return e
 	}
 	failed := *e

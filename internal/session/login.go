@@ -109,8 +109,8 @@ func (m *Manager) Open(ctx context.Context, link, browser string) (Opened, error
 	if err != nil {
 		return Opened{}, unlessMissing(err, loginFailed("expired", "this log-in link is unknown or too old"))
 	}
-	if browser == "" {
-		browser = secret()
+	if len(browser) != len(secret()) {
+		browser = secret() // none, or none of ours: cookies are shared by all ports of a host
 	}
 	var r record
 	err = m.update(ctx, string(id.Value), func(stored *record) error {

@@ -156,12 +156,8 @@ func TestCallbackRefused(t *testing.T) {
 			}
 			if tt.failed && tt.code != "" {
 				wantCode(t, status.Err, tt.code, tt.reason)
-				call := "login-failed" // whatever it failed of
-				if tt.code == "person-mismatch" {
-					call = tt.code
-				}
 				_, err := r.ByHandle(t.Context(), handle, "")
-				wantCode(t, err, call, tt.reason)
+				wantCode(t, err, "login-failed", tt.reason) // whatever it failed of
 			}
 		})
 	}

@@ -21,7 +21,7 @@ var masks = []struct {
 	{regexp.MustCompile(`((?:[A-Za-z][A-Za-z0-9+.-]*://|/)[^\s?"'<>]*)\?[^\s"'<>]+`), "${1}?[query]"},
 	// Eleven digits that stand alone: a national identity number, D-number or a
 	// synthetic one. Their check digits change in 2032, so they are not looked at.
-	{regexp.MustCompile(`\b\d{6} ?\d{5}\b`), "[person]"},
+	{regexp.MustCompile(`(^|\D)\d{6} ?\d{5}(\D|$)`), "${1}[person]${2}"},
 }
 
 // clean returns text with everything masked that must not be logged.

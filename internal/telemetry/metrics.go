@@ -95,13 +95,13 @@ var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// bounded returns a known method as it is and "other" for the rest: labels must
+// bounded returns a known method as it is and "OTHER" for the rest: labels must
 // not grow with what callers send.
 func bounded(method string) string {
 	if slices.Contains(methods, method) {
 		return method
 	}
-	return "other"
+	return "OTHER"
 }
 
 // Refusal counts a call that the sidecar refused. The code is the refusal's own.

@@ -38,7 +38,7 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{
 		`sfm_sidecar_build_info{version="v1.2.3"} 1`,
 		`sfm_sidecar_requests_total{code="200",method="GET",upstream="basis"} 1`,
-		`sfm_sidecar_requests_total{code="405",method="other",upstream="basis"} 1`,
+		`sfm_sidecar_requests_total{code="405",method="OTHER",upstream="basis"} 1`,
 		`sfm_sidecar_request_duration_seconds_bucket{upstream="basis",le="0.25"} 2`,
 		`sfm_sidecar_request_duration_seconds_count{upstream="basis"} 2`,
 		`sfm_sidecar_overhead_seconds_bucket{upstream="basis",le="5e-05"} 1`,

@@ -37,7 +37,7 @@ type bands struct {
 // bands gives the borders for a lifetime. The jitter is thrown once for each token, so that tokens of one moment are not
 // all renewed in another; where it would lead above the limit of 20 %, it is mirrored, to stay spread below.
 func (o *Options) bands(lifetime time.Duration) bands {
-	b := bands{leeway: min(o.Leeway, lifetime/20)}
+	b := bands{leeway: o.leeway(lifetime)}
 	if o.RefreshBefore == 0 {
 		return b
 	}
@@ -49,6 +49,13 @@ func (o *Options) bands(lifetime time.Duration) bands {
 	b.late = min(lateLife, lifetime/10)
 	return b
 }
+
+// leeway is the life that a token must still have to be sent.
+func (o *Options) leeway(lifetime time.Duration) time.Duration { return min(o.Leeway, lifetime/20) }
+
+// Until is the last moment at which a token may be sent. Between the cache and the wire, time passes: a connection may
+// have to be made.
+func (c *Cache) Until(t *Token) time.Time { return t.Sent.Add(t.Lifetime - c.opts.leeway(t.Lifetime)) }
 
 // spread gives d, 10 % more or less.
 func spread(d time.Duration, jitter float64) time.Duration {

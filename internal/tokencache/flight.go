@@ -25,6 +25,7 @@ type flight struct {
 func (c *Cache) launch(ctx context.Context, k Key, mint Mint) *flight {
 	f := &flight{key: k, mint: mint, done: make(chan struct{})}
 	c.flights[k] = f
+	c.flying[k.Subject]++
 	go c.fly(context.WithoutCancel(ctx), f)
 	return f
 }
@@ -74,6 +75,9 @@ func (c *Cache) land(f *flight, token *Token, err error) {
 	f.entry, f.err = e, err
 
 	c.mu.Lock()
+	if c.flying[f.key.Subject]--; c.flying[f.key.Subject] == 0 {
+		delete(c.flying, f.key.Subject)
+	}
 	listed := c.flights[f.key] == f
 	renewed := listed && f.renewal && err == nil
 	if listed {
@@ -151,10 +155,11 @@ type Error struct {
 // Error is the refusal as text for a log.
 func (e *Error) Error() string { return "getting a token: " + e.detail }
 
-// Code is the refusal's stable name: helseid-unavailable or draining.
+// Code is the refusal's stable name: helseid-unavailable, limit-reached or draining.
 func (e *Error) Code() string { return e.code }
 
-// Reason says more closely what was wrong: slow, token-missing, lifetime-missing or expired-on-arrival. It may be empty.
+// Reason says more closely what was wrong: slow, token-missing, lifetime-missing, expired-on-arrival or session-queue. It may
+// be empty.
 func (e *Error) Reason() string { return e.reason }
 
 // Detail says what was wrong in words that the caller may read.
@@ -168,6 +173,19 @@ const retryAfter = 2 * time.Second
 
 func unavailable(reason, detail string) *Error {
 	return &Error{code: "helseid-unavailable", reason: reason, detail: detail, retryAfter: retryAfter}
+}
+
+// subjectFlights bounds the fetches of one person that are under way at once: they run one after the other, and go on
+// when their callers have left.
+const subjectFlights = 128
+
+// crowded says that a person has too many fetches under way for one more. Machines have no such queue. It is called
+// with mu held.
+func (c *Cache) crowded(k Key) error {
+	if k.Subject == "" || c.flying[k.Subject] < subjectFlights {
+		return nil
+	}
+	return &Error{code: "limit-reached", reason: "session-queue", detail: "too many tokens of this session are being fetched", retryAfter: retryAfter}
 }
 
 func errClosed() *Error {

@@ -129,6 +129,7 @@ type Cache struct {
 
 	mu        sync.Mutex // guards what follows, and the entries' own guarded fields
 	flights   map[Key]*flight
+	flying    map[string]int              // fetches under way by Subject, those no longer listed in flights too
 	subjects  map[string]map[Key]struct{} // the keys in entries, by Subject
 	refusals  *lru.Cache[Key, refusal]
 	forgotten *lru.Cache[Key, time.Time]
@@ -163,6 +164,7 @@ func New(opts Options) (*Cache, error) {
 	c := &Cache{
 		opts:     opts,
 		flights:  make(map[Key]*flight),
+		flying:   make(map[string]int),
 		subjects: make(map[string]map[Key]struct{}),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
@@ -222,6 +224,10 @@ func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*
 	}
 	f, joined := c.flights[k]
 	if !joined {
+		if err := c.crowded(k); err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
 		f = c.launch(ctx, k, mint)
 	}
 	c.mu.Unlock()

@@ -559,3 +559,50 @@ func TestTokensDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// A person's fetches run one after the other, so their number is bounded; that of
+// others, and of machines, is not touched by it.
+func TestFetchesOfOneSubjectAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		release := make(chan struct{})
+		mint := func(context.Context) (*Token, error) {
+			<-release
+			return &Token{AccessToken: "synthetic", Type: "DPoP", Sent: time.Now(), Lifetime: time.Hour}, nil
+		}
+		ask := func(subject string, i int) error {
+			_, err := c.Token(t.Context(), Key{Subject: subject, Journal: fmt.Sprint(i)}, mint)
+			return err
+		}
+		var wg sync.WaitGroup
+		for i := range subjectFlights {
+			wg.Go(func() { _ = ask("a", i) })
+		}
+		synctest.Wait()
+		var refused *Error
+		if err := ask("a", -1); !errors.As(err, &refused) || refused.Code() != "limit-reached" || refused.RetryAfter() == 0 {
+			t.Errorf("one too many: %v", err)
+		}
+		for _, subject := range []string{"", "b"} {
+			for i := range 2 * subjectFlights {
+				if subject == "" || i < subjectFlights {
+					wg.Go(func() {
+						if err := ask(subject, i); err != nil {
+							t.Errorf("subject %q: %v", subject, err)
+						}
+					})
+				}
+			}
+		}
+		wg.Go(func() { _ = ask("a", 0) }) // joins
+		close(release)
+		wg.Wait()
+		if err := ask("a", -1); err != nil {
+			t.Errorf("after the queue is gone: %v", err)
+		}
+	})
+}
