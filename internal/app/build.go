@@ -111,7 +111,8 @@ func (h *house) buildHelseID() (err error) {
 		Transport: proxy.NewTransport(proxy.TransportOptions{CA: h.roots, Proxy: h.cfg.Keep.Proxy()}),
 		Tenancy:   c.Tenancy, AssertionLifetime: c.AssertionLifetime, AssertionClaim: c.AssertionClaim,
 		ParentOnlyForm: c.ParentOnlyForm, Resource: c.Resource, SupplierOrgnr: c.SupplierOrgnr,
-		ClaimNames: c.ClaimNames, Timeout: c.Timeout, Concurrency: c.Concurrency,
+		SubjectAudience: c.SubjectAudience,
+		ClaimNames:      c.ClaimNames, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		SystemClock: h.cfg.Keep.Clock == config.ClockSystem,
 		Observe: helseid.Events{
 			Request:        h.metrics.TokenRequest,
@@ -180,11 +181,15 @@ func (h *house) buildCache() (err error) {
 const fetchTimeout = 3 * time.Minute
 
 func (h *house) buildProxy(at site) (err error) {
-	persons := &persons{grants: h.cfg.HelseID.Grants, sessions: h.sessions, owner: h.callers.owner}
+	persons := &persons{
+		grants: h.cfg.HelseID.Grants, sessions: h.sessions, owner: h.callers.owner,
+		subjects: newSubjects(h.helseID.VerifySubject, h.helseID.Now),
+	}
 	controls := control.New(control.Options{
 		Sessions: h.sessions, Parse: h.tenants.Parse, Owner: h.callers.owner, Stopping: at.stopping,
-		LogIn:   slices.Contains(persons.grants, config.GrantUser),
-		Problem: func(r *http.Request, err error) any { return h.proxy.Problem(r, err) },
+		LogIn:         slices.Contains(persons.grants, config.GrantUser),
+		TenantAtLogIn: h.cfg.HelseID.LoginTenant == config.LoginTenantRequestObject,
+		Problem:       func(r *http.Request, err error) any { return h.proxy.Problem(r, err) },
 	})
 	h.proxy, err = proxy.New(proxy.Options{
 		Upstreams: h.upstreams(), Tenants: h.tenants, Person: persons.find, Tokens: h.tokens(),

@@ -20,6 +20,7 @@ const grantHeader = "Sfm-Grant"
 type persons struct {
 	grants   []string
 	sessions *session.Manager
+	subjects *subjects
 	owner    func(*http.Request) string
 }
 
@@ -29,13 +30,16 @@ func (p *persons) find(r *http.Request) (proxy.Person, error) {
 	if err != nil {
 		return proxy.Person{}, err
 	}
+	if grant != config.GrantUser && len(r.Header.Values(session.Header)) > 0 {
+		return proxy.Person{}, mismatch("the grant " + grant + " has no use for a session")
+	}
+	if grant == config.GrantTokenExchange {
+		return p.subjects.find(r)
+	}
 	if hasToken(r.Header) {
 		return proxy.Person{}, mismatch("the grant " + grant + " has no use for a token of the caller")
 	}
 	if grant == config.GrantClientCredentials {
-		if len(r.Header.Values(session.Header)) > 0 {
-			return proxy.Person{}, mismatch("the grant " + grant + " has no use for a session")
-		}
 		return proxy.Person{Grant: grant}, nil
 	}
 	handle, err := session.Handle(r.Header)

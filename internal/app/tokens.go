@@ -59,9 +59,15 @@ func (t *tokens) key(a proxy.Ask) tokencache.Key {
 // mint is how the token of a call is obtained when the cache has none.
 func (t *tokens) mint(a proxy.Ask) tokencache.Mint {
 	r := t.request(a)
-	if a.Person.Grant == config.GrantClientCredentials {
+	switch a.Person.Grant {
+	case config.GrantClientCredentials:
 		return func(ctx context.Context) (*tokencache.Token, error) {
 			return t.cached(t.helseID.ClientCredentials(ctx, r))
+		}
+	case config.GrantTokenExchange:
+		subject, _ := a.Person.Held.(helseid.Subject) // the zero one is refused
+		return func(ctx context.Context) (*tokencache.Token, error) {
+			return t.cached(t.helseID.TokenExchange(ctx, subject, r))
 		}
 	}
 	id := a.Person.ID
@@ -78,7 +84,7 @@ func (t *tokens) request(a proxy.Ask) helseid.Request {
 		Wanted: a.Upstream.Scopes, Audience: a.Upstream.Audience,
 	}
 	switch {
-	case a.Person.Grant == config.GrantClientCredentials:
+	case a.Person.Grant != config.GrantUser:
 		r.Scope = strings.Join(a.Upstream.Scopes, " ")
 	case t.narrow:
 		r.Scope = strings.Join(slices.Concat(a.Upstream.Scopes, t.loginScopes), " ")
@@ -95,7 +101,7 @@ func (t *tokens) cached(g *helseid.Grant, err error) (*tokencache.Token, error) 
 		t.warn("a token is good but not as it should be", slog.String("what", w))
 	}
 	return &tokencache.Token{
-		AccessToken: g.Token.AccessToken, Type: g.Token.TokenType, Sent: g.Sent, Lifetime: g.Lifetime,
+		AccessToken: g.Token.AccessToken, Type: g.Token.TokenType, Sent: g.Sent, Lifetime: g.Lifetime, Last: g.Last,
 	}, nil
 }
 

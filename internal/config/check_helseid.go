@@ -98,7 +98,7 @@ func checkLogin(c *Config, found *findings) {
 func checkGrants(h *HelseID, found *findings) {
 	switch {
 	case len(h.Grants) == 0:
-		found.fault("HELSEID_GRANT", "names no grant", "write one of: user, client-credentials")
+		found.fault("HELSEID_GRANT", "names no grant", "write one of: user, client-credentials, token-exchange")
 	case len(slices.Compact(slices.Sorted(slices.Values(h.Grants)))) < len(h.Grants):
 		found.fault("HELSEID_GRANT", "names a grant twice", "leave one of the two out")
 	}

@@ -14,8 +14,6 @@ var notYet = []struct {
 	problem  string // what is asked for
 	mend     string
 }{
-	{"HELSEID_GRANT", lists(GrantTokenExchange), "token-exchange", "leave it out of the list"},
-	{"HELSEID_LOGIN_TENANT", is(LoginTenantRequestObject), LoginTenantRequestObject, unsetIt},
 	{"SFM_SESSION_KEEPALIVE", is("true", "1", "t"), "keeping SFM's sessions alive", unsetIt},
 	{"TENANTS_FILE", anything, "a tenant registry", unsetIt},
 	{"TENANTS_POLICY", is(PolicyListed), "listed", unsetIt},
@@ -53,8 +51,4 @@ func is(values ...string) func(string) bool {
 
 func not(value string) func(string) bool {
 	return func(asked string) bool { return asked != value }
-}
-
-func lists(word string) func(string) bool {
-	return func(value string) bool { return slices.Contains(words(value), word) }
 }

@@ -70,6 +70,9 @@ type Options struct {
 	Stopping <-chan struct{}
 	// LogIn says whether people may log in at all: the grant user is configured.
 	LogIn bool
+	// TenantAtLogIn says that a log-in must name the tenant it is for
+	// (HELSEID_LOGIN_TENANT=request-object); without it, none may.
+	TenantAtLogIn bool
 }
 
 // Handler serves the control API. It is safe for concurrent use.

@@ -98,8 +98,6 @@ func (h *Handler) begin(r *http.Request, c *creation) (session.Begin, error) {
 		Prompt: c.Prompt, ACRValues: c.ACRValues, LoginHint: c.LoginHint, MaxAuthAge: c.MaxAuthAge, RedirectURI: c.RedirectURI,
 	}}
 	switch {
-	case c.Tenant != nil:
-		return b, refuse("request-invalid", "tenant goes with HELSEID_LOGIN_TENANT=request-object, which this version does not support")
 	case c.MaxAuthAge != nil && *c.MaxAuthAge < 0:
 		return b, refuse("request-invalid", "max_auth_age is a number of seconds, zero or more")
 	case c.RedirectURI != "" && !absolute(c.RedirectURI):
@@ -115,16 +113,44 @@ func (h *Handler) begin(r *http.Request, c *creation) (session.Begin, error) {
 		b.Expect = *c.Expect
 	}
 	for _, l := range c.Tenants {
-		if l.alias != "" {
-			return b, refuse("tenant-unknown", "no tenant has one of the aliases in tenants")
-		}
-		t, err := h.o.Parse(l.Parent, l.Child, l.Journal)
+		t, err := h.tenant(l)
 		if err != nil {
 			return b, err
 		}
-		b.Tenants = append(b.Tenants, session.Tenant{Parent: t.Parent, Child: t.Child, Journal: t.Journal})
+		b.Tenants = append(b.Tenants, t)
 	}
-	return b, nil
+	return b, h.beginAt(&b, c)
+}
+
+// beginAt puts the tenant that the log-in itself is for into b. A hand-over is of
+// a log-in that was made, and needs none.
+func (h *Handler) beginAt(b *session.Begin, c *creation) (err error) {
+	switch {
+	case c.Tenant == nil && h.o.TenantAtLogIn && c.RefreshToken == "":
+		return refuse("request-invalid", "tenant is missing; with HELSEID_LOGIN_TENANT=request-object a log-in is for one organization and journal")
+	case c.Tenant == nil:
+		return nil
+	case !h.o.TenantAtLogIn:
+		return refuse("request-invalid", "tenant goes with HELSEID_LOGIN_TENANT=request-object; leave it out, and name the tenant at each call")
+	case c.RefreshToken != "":
+		return refuse("request-invalid", "tenant goes with a log-in; this one was made, leave it out")
+	}
+	if b.Tenant, err = h.tenant(*c.Tenant); err != nil {
+		return err
+	}
+	if !(session.Session{Tenants: b.Tenants}).Allows(b.Tenant) {
+		return refuse("request-invalid", "tenant is not among tenants, the only ones that the session may use")
+	}
+	return nil
+}
+
+// tenant checks one that was named in a body.
+func (h *Handler) tenant(l limit) (session.Tenant, error) {
+	if l.alias != "" {
+		return session.Tenant{}, refuse("tenant-unknown", "no tenant has the alias that was given")
+	}
+	t, err := h.o.Parse(l.Parent, l.Child, l.Journal)
+	return session.Tenant(t), err
 }
 
 func absolute(raw string) bool {

@@ -118,3 +118,30 @@ func (o *Options) assertion(key *ClientKey, now time.Time, details []detail) (st
 	}
 	return key.sign(payload)
 }
+
+// objectClaims are those of a request object that says nothing but the organization (RFC 9101 §4): everything else
+// stands beside it in the form, as in NHN's sample. There is no `sub`, so that nobody can use it as a client assertion,
+// whose `typ` HelseID's own sample gives it (RFC 9101 §10.8).
+type objectClaims struct {
+	Issuer    string   `json:"iss"`
+	Audience  string   `json:"aud"`
+	ID        string   `json:"jti"`
+	IssuedAt  int64    `json:"iat"`
+	NotBefore int64    `json:"nbf"`
+	Expires   int64    `json:"exp"`
+	ClientID  string   `json:"client_id"`
+	Authz     []detail `json:"authorization_details"`
+}
+
+// requestObject signs a new request object. Like an assertion, each is used for one request only.
+func (o *Options) requestObject(key *ClientKey, now time.Time, details []detail) (string, error) {
+	payload, err := json.Marshal(objectClaims{
+		Issuer: o.ClientID, Audience: o.Issuer, ClientID: o.ClientID, ID: rand.Text(),
+		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(o.AssertionLifetime).Unix(),
+		Authz: details,
+	})
+	if err != nil {
+		return "", fmt.Errorf("writing the request object: %w", err)
+	}
+	return key.sign(payload)
+}

@@ -12,11 +12,14 @@ import (
 type Authorization struct {
 	RedirectURI, State, Nonce, Challenge string
 	Scopes                               []string
-	Extra                                url.Values // acr_values, prompt, max_age, login_hint, ui_locales, …
+	// Tenant, if not zero, goes into a signed request object: the log-in is then for this organization and journal. A
+	// client that is let log in without does better so, and chooses at each refresh.
+	Tenant Tenant
+	Extra  url.Values // acr_values, prompt, max_age, login_hint, ui_locales, …
 }
 
 // Push hands the authorization request to HelseID (PAR, RFC 9126) and returns where the browser must go, with how long
-// that address is good. No organization is named: it is chosen at each refresh.
+// that address is good. An organization is named only with z.Tenant.
 func (c *Client) Push(ctx context.Context, z Authorization) (authorizeURL string, lifetime time.Duration, err error) {
 	if z.State == "" || z.Nonce == "" || z.Challenge == "" || z.RedirectURI == "" {
 		return "", 0, fmt.Errorf("BUG: an authorization request needs redirect_uri, state, nonce and code_challenge")
@@ -33,7 +36,14 @@ func (c *Client) Push(ctx context.Context, z Authorization) (authorizeURL string
 		}
 		form[name] = values
 	}
-	a, err := c.call(ctx, query{name: "par", form: form, endpoint: func(md *metadata) string { return md.par }})
+	q := query{name: "par", form: form, endpoint: func(md *metadata) string { return md.par }}
+	if z.Tenant != (Tenant{}) {
+		if z.Tenant.Parent == "" || z.Tenant.Journal == "" {
+			return "", 0, fmt.Errorf("BUG: a log-in for a tenant must name parent and journal")
+		}
+		q.object = c.opt.details(z.Tenant)
+	}
+	a, err := c.call(ctx, q)
 	if err != nil {
 		return "", 0, err
 	}

@@ -24,6 +24,7 @@ type query struct {
 	endpoint func(*metadata) string
 	form     url.Values
 	details  []detail // organization and journal in the assertion; nil = none
+	object   []detail // the same in a request object beside it (RFC 9101); nil = there is none
 	proof    bool     // the token endpoint wants a DPoP proof
 	patient  bool     // a refresh: not given up at Timeout once it was sent
 	bodyless bool     // success is the status 200; nothing is read
@@ -140,6 +141,13 @@ func (c *Client) attempt(ctx context.Context, t *try) error {
 	}
 	for name, values := range t.form {
 		form[name] = values
+	}
+	if t.object != nil {
+		object, err := c.opt.requestObject(t.key, c.Now(), t.object)
+		if err != nil {
+			return err
+		}
+		form.Set("request", object)
 	}
 	t.sent.Store(false)
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { t.sent.Store(true) }}

@@ -216,6 +216,8 @@ func parseToken(m members, wantedType string) (*checkedToken, error) {
 		return nil, unusable("no-token")
 	case t.lifetime <= 0:
 		return nil, unusable("expires-in")
+	case m.has("issued_token_type") && m.text("issued_token_type") != typeAccessToken && m.text("issued_token_type") != typeJWT:
+		return nil, mismatch("issued_token_type") // RFC 8693 §2.2.1
 	case !strings.EqualFold(m.text("token_type"), wantedType):
 		// A Bearer token where a bound one was asked for (or the other way) would not fit SFM's API.
 		return nil, mismatch("token_type")

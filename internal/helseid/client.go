@@ -42,6 +42,7 @@ type Options struct {
 	AssertionClaim    string            // ClaimAssertionDetails (if "") or ClaimAuthorizationDetails
 	ParentOnlyForm    string            // ParentOnlyColon (if "") or ParentOnlyBare
 	Resource          string            // RFC 8707, sent alike in every request; "" = not sent
+	SubjectAudience   string            // that a caller's own token must have (VerifySubject); "" = none is verified
 	SupplierOrgnr     string            // warn when a token names another supplier; "" = not looked at
 	ClaimNames        map[string]string // other names for the claims "parent", "child", "journal", "pid"
 
@@ -55,7 +56,8 @@ type Options struct {
 
 // Events is what leaves this room besides answers. Each may be nil; each must be quick and safe for concurrent use.
 type Events struct {
-	// Request ends: grant is authorization_code, refresh_token, client_credentials, par or revocation; outcome is "ok",
+	// Request ends: grant is authorization_code, refresh_token, client_credentials, token_exchange, par or
+	// revocation; outcome is "ok",
 	// "canceled" or the code of the refusal. The nonce handshake is part of one request; one that the brake or an
 	// outage kept from being sent counts too.
 	Request func(grant, outcome string, took time.Duration)

@@ -17,6 +17,8 @@ const (
 	codeClockSkew     = "clock-skew"
 	codeLoginFailed   = "login-failed"
 	codeLimitReached  = "limit-reached"
+	// Grant token-exchange: the caller's own token is not one that can be used.
+	codeSubjectInvalid = "subject-token-invalid"
 )
 
 // Reasons of login-failed that are found here.

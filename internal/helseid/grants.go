@@ -40,6 +40,8 @@ type Grant struct {
 	RefreshLifetime time.Duration
 	IDToken         string   // unverified; "" = none came
 	Warnings        []string // constant texts for the log
+	// Last says that the same means give no token that lives longer: the subject of a token exchange ends with it.
+	Last bool
 }
 
 // Exchange redeems an authorization code (RFC 6749 §4.1.3) without naming an organization. The access token that

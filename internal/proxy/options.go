@@ -40,12 +40,15 @@ type Upstream struct {
 
 // Person is who calls, as far as the token's making needs it.
 type Person struct {
-	// ID identifies the session, never the handle. Empty: no person.
+	// ID identifies the session or the caller's own token, never the handle or
+	// the token itself. Empty: no person.
 	ID string
 	// Grant is the grant the call came under.
 	Grant string
 	// Allows says whether the session may act for a tenant. If nil, any.
 	Allows func(tenantmap.Tenant) bool
+	// Held is for the one who gave the person: it comes along in the Ask.
+	Held any
 }
 
 // Ask is what a token must be good for.

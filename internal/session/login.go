@@ -26,6 +26,9 @@ type LoginOptions struct {
 	MaxAuthAge *int64 `json:"max_auth_age,omitempty"`
 	// RedirectURI is the EPJ's own callback; empty is the sidecar's.
 	RedirectURI string `json:"redirect_uri,omitempty"`
+	// Tenant is whom the log-in is for, where HelseID wants to know that already
+	// then; zero where it is chosen at each refresh. It does not limit the session.
+	Tenant Tenant `json:"tenant,omitzero"`
 }
 
 // Begin is a request for a new log-in.
@@ -183,7 +186,7 @@ func (m *Manager) push(ctx context.Context, id string, r *record, browser string
 	return m.o.HelseID.Push(ctx, helseid.Authorization{
 		RedirectURI: a.RedirectURI, State: state, Nonce: a.Nonce,
 		Challenge: oauth2.S256ChallengeFromVerifier(a.Verifier),
-		Scopes:    m.o.Scopes, Extra: m.parameters(r.Options),
+		Scopes:    m.o.Scopes, Extra: m.parameters(r.Options), Tenant: helseid.Tenant(r.Options.Tenant),
 	})
 }
 

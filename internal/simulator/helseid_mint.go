@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -221,6 +222,13 @@ type Subject struct {
 	Audience string        // the API the token is for: Client.Audience
 	JKT      string        // thumbprint of the DPoP key it is bound to; "" = a bearer token
 	Life     time.Duration // if zero, an hour; may be negative
+	// Type is the header's typ; if empty, at+jwt.
+	Type string
+	// Claims replaces claims of the token; nil removes the claim.
+	Claims map[string]any
+	// Forged has the token signed with a key that is not HelseID's, under the kid
+	// of one that is.
+	Forged bool
 }
 
 // SubjectToken makes an access token as another client of the same HelseID
@@ -245,5 +253,19 @@ func (s *Simulator) SubjectToken(subject Subject) (string, error) {
 		claims["cnf"] = map[string]any{"jkt": subject.JKT}
 	}
 	addPerson(claims, mintage{person: &person})
-	return s.signToken("at+jwt", claims)
+	overrideClaims(claims, subject.Claims)
+	if subject.Type == "" {
+		subject.Type = "at+jwt"
+	}
+	if !subject.Forged {
+		return s.signToken(subject.Type, claims)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return "", fmt.Errorf("making a subject token: %w", err)
+	}
+	s.mu.Lock()
+	kid := s.keys[len(s.keys)-1].kid
+	s.mu.Unlock()
+	return sign(key, "RS256", kid, map[string]any{"typ": subject.Type}, claims)
 }

@@ -248,7 +248,11 @@ func (c *tokenCall) tokenExchange() (map[string]any, *refusal) {
 	if len(scopes) == 0 {
 		return nil, refuse("invalid_scope", "scope is missing")
 	}
-	return c.withoutLogin(scopes, personOf(claims))
+	answer, fault := c.withoutLogin(scopes, personOf(claims))
+	if fault == nil {
+		answer["issued_token_type"] = "urn:ietf:params:oauth:token-type:access_token" // RFC 8693 section 2.2.1
+	}
+	return answer, fault
 }
 
 func (c *tokenCall) withoutLogin(scopes []string, person *Person) (map[string]any, *refusal) {

@@ -101,6 +101,9 @@ func (c *Cache) newEntry(f *flight, token *Token) (*entry, error) {
 		born:     time.Now(),
 		bands:    c.opts.bands(token.Lifetime),
 	}
+	if token.Last {
+		e.bands.soon, e.bands.late = 0, 0
+	}
 	monotonic := token.Sent != e.sentWall // == instead of Equal, since that is the difference looked for
 	if monotonic && token.Sent.Before(e.born) {
 		e.born = token.Sent

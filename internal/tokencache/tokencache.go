@@ -75,6 +75,8 @@ type Token struct {
 	Sent time.Time
 	// Lifetime is how long it lives, counted from Sent.
 	Lifetime time.Duration
+	// Last says that no renewal gives a token that lives longer than this one: it is never renewed early.
+	Last bool
 }
 
 // String names the token's type and lifetime, and hides the token.
