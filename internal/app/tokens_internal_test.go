@@ -83,6 +83,7 @@ func TestScopesThatAreAskedFor(t *testing.T) {
 		"one scope of SFM":            {grant: config.GrantUser, want: ""},
 		"several":                     {narrow: true, grant: config.GrantUser, want: "b a openid offline_access"},
 		"a machine":                   {grant: config.GrantClientCredentials, want: "b a"},
+		"a caller's token":            {narrow: true, grant: config.GrantTokenExchange, want: "b a"},
 		"a machine, several by users": {narrow: true, grant: config.GrantClientCredentials, want: "b a"},
 	}
 	for name, tt := range tests {
@@ -131,6 +132,10 @@ func TestGrantAsTheCacheKeepsIt(t *testing.T) {
 	}
 	if !slices.Equal(warned, []string{"odd"}) {
 		t.Errorf("warned of %v", warned)
+	}
+	last, err := maker.cached(&helseid.Grant{Token: &oauth2.Token{AccessToken: "access"}, Sent: sent, Lifetime: time.Minute, Last: true}, nil)
+	if err != nil || !last.Last {
+		t.Errorf("%v, %v: that it is the last is lost", last, err)
 	}
 	refused := errors.New("refused")
 	if token, err := maker.cached(&helseid.Grant{RefreshToken: "kept elsewhere"}, refused); token != nil || !errors.Is(err, refused) {

@@ -44,7 +44,7 @@ var meanings = map[string]wording{
 		"a new key that HelseID answers with `invalid_client` while the old one worked is set aside, loudly"},
 	"HELSEID_TENANCY": {sectionHelseID, "", "`multi`: both organization numbers and the journal-id are sent. `single` (a locally installed client of one organization): only a child is sent, " +
 		"as `urn:oid:2.16.578.1.12.4.1.4.101`, and no journal element; the journal asked for is compared with the token's static `e-helse:sfm.api/client/claims/sfm-id`"},
-	"HELSEID_GRANT": {sectionHelseID, "", "`user` (a person logs in, then one refresh per tenant), `client-credentials` (machine to machine), `token-exchange` (RFC 8693 on the caller's own HelseID token). " +
+	"HELSEID_GRANT": {sectionHelseID, "", "`user` (a person logs in, then one refresh per tenant), `client-credentials` (machine to machine), `token-exchange` (RFC 8693 on the caller's own HelseID token; experimental: NHN describes it for APIs, and SFM may not take what comes of it). " +
 		"Several, comma separated: the first is the default, `Sfm-Grant` chooses per request"},
 	"HELSEID_SCOPES":                   {sectionHelseID, "by `SFM_API`", "scopes of the SFM access token, space separated"},
 	"HELSEID_LOGIN_SCOPES":             {sectionHelseID, "", "scopes that are asked for at log-in beside those of the access tokens, space separated"},

@@ -76,21 +76,6 @@ func TestTablesAgree(t *testing.T) {
 	}
 }
 
-// TestTokenExchangeNeedsAudience tests a rule that nothing else reaches while
-// token exchange is refused altogether.
-func TestTokenExchangeNeedsAudience(t *testing.T) {
-	var found findings
-	checkGrants(&HelseID{Grants: []string{GrantTokenExchange}}, &found)
-	if !found.has("HELSEID_SUBJECT_AUDIENCE") {
-		t.Errorf("faults: %v", found.faults)
-	}
-	found = findings{}
-	checkGrants(&HelseID{Grants: []string{GrantTokenExchange}, SubjectAudience: "a"}, &found)
-	if len(found.faults) > 0 {
-		t.Errorf("faults: %v", found.faults)
-	}
-}
-
 func TestEdits(t *testing.T) {
 	for _, test := range []struct {
 		a, b string

@@ -117,6 +117,7 @@ func TestRefused(t *testing.T) {
 		"null":                  {"POST", "/_sidecar/sessions", "null", "request-invalid"},
 		"long hint":             {"POST", "/_sidecar/sessions", `{"login_hint":"` + strings.Repeat("x", 2000) + `"}`, "request-invalid"},
 		"many tenants":          {"POST", "/_sidecar/sessions", `{"tenants":[` + strings.Repeat(`"a",`, 300) + `"a"]}`, "request-invalid"},
+		"whole tenant, too":     {"POST", "/_sidecar/sessions", `{"tenant":{"parent":"100100126","journal":"j"}}`, "request-invalid"},
 		"odd wait":              {"GET", "/_sidecar/session?wait=soon", "", "request-invalid"},
 		"bad callback":          {"POST", "/_sidecar/sessions/callback", `{"kode":"x"}`, "request-invalid"},
 		"HEAD of the API":       {"HEAD", "/_sidecar/session", "", "control-unknown"},
@@ -175,6 +176,57 @@ func TestCreate(t *testing.T) {
 		t.Errorf("Cache-Control %q", got)
 	}
 }
+
+// What a log-in says of its tenant, with HELSEID_LOGIN_TENANT=request-object.
+func TestTenantAtLogIn(t *testing.T) {
+	const one, other = `{"parent":"100100126","child":"999944582","journal":"j"}`, `{"parent":"100100126","journal":"j"}`
+	want := session.Tenant{Parent: "100100126", Child: "999944582", Journal: "j"}
+	tests := map[string]struct {
+		body, code string
+		tenant     session.Tenant
+	}{
+		"named":               {body: `{"tenant":` + one + `}`, tenant: want},
+		"among tenants":       {body: `{"tenant":` + one + `,"tenants":[` + other + `,` + one + `]}`, tenant: want},
+		"hand-over":           {body: `{"refresh_token":"synthetic"}`},
+		"missing":             {body: `{}`, code: "request-invalid"},
+		"null":                {body: `{"tenant":null}`, code: "request-invalid"},
+		"an alias nobody has": {body: `{"tenant":"sentrum"}`, code: "tenant-unknown"},
+		"odd member":          {body: `{"tenant":{"orgnr":"1"}}`, code: "request-invalid"},
+		"malformed":           {body: `{"tenant":{"parent":"1","journal":"j"}}`, code: "tenant-invalid"},
+		"not among tenants":   {body: `{"tenant":` + one + `,"tenants":[` + other + `]}`, code: "request-invalid"},
+		"with a hand-over":    {body: `{"refresh_token":"synthetic","tenant":` + one + `}`, code: "request-invalid"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := new(fakeSessions)
+			h := control.New(control.Options{Sessions: f, LogIn: true, TenantAtLogIn: true, Parse: func(p, c, j string) (tenantmap.Tenant, error) {
+				if p == "1" {
+					return tenantmap.Tenant{}, coded("tenant-invalid")
+				}
+				return tenantmap.Tenant{Parent: p, Child: c, Journal: j}, nil
+			}})
+			err := h.Serve(httptest.NewRecorder(), request("POST", "/_sidecar/sessions", tt.body))
+			if tt.code != "" {
+				if e, ok := errors.AsType[interface {
+					error
+					Code() string
+				}](err); !ok || e.Code() != tt.code {
+					t.Errorf("error %v, want %s", err, tt.code)
+				}
+				return
+			}
+			if err != nil || f.begin.Tenant != tt.tenant {
+				t.Errorf("began for %+v (%v)", f.begin.Tenant, err)
+			}
+		})
+	}
+}
+
+// coded is another room's refusal.
+type coded string
+
+func (c coded) Error() string { return string(c) }
+func (c coded) Code() string  { return string(c) }
 
 func TestHandOver(t *testing.T) {
 	f := new(fakeSessions)

@@ -120,10 +120,12 @@ func (o *Options) assertion(key *ClientKey, now time.Time, details []detail) (st
 }
 
 // objectClaims are those of a request object that says nothing but the organization (RFC 9101 §4): everything else
-// stands beside it in the form, as in NHN's sample. There is no `sub`, so that nobody can use it as a client assertion,
-// whose `typ` HelseID's own sample gives it (RFC 9101 §10.8).
+// stands beside it in the form. It has the `typ` and the `sub` of a client assertion, as in NHN's own sample, the only
+// form known to be accepted. RFC 9101 §10.8 advises against it, since one could be taken for the other; but the two
+// travel together, to HelseID alone, and whoever saw this one saw an assertion too.
 type objectClaims struct {
 	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
 	Audience  string   `json:"aud"`
 	ID        string   `json:"jti"`
 	IssuedAt  int64    `json:"iat"`
@@ -136,7 +138,7 @@ type objectClaims struct {
 // requestObject signs a new request object. Like an assertion, each is used for one request only.
 func (o *Options) requestObject(key *ClientKey, now time.Time, details []detail) (string, error) {
 	payload, err := json.Marshal(objectClaims{
-		Issuer: o.ClientID, Audience: o.Issuer, ClientID: o.ClientID, ID: rand.Text(),
+		Issuer: o.ClientID, Subject: o.ClientID, Audience: o.Issuer, ClientID: o.ClientID, ID: rand.Text(),
 		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: now.Add(o.AssertionLifetime).Unix(),
 		Authz: details,
 	})

@@ -69,7 +69,7 @@ func TestPushForATenant(t *testing.T) {
 		delete(claims, name)
 	}
 	want := map[string]any{
-		"iss": testClient, "aud": testIssuer, "client_id": testClient, // and no sub
+		"iss": testClient, "sub": testClient, "aud": testIssuer, "client_id": testClient,
 		"authorization_details": []any{
 			map[string]any{"type": "helseid_authorization", "practitioner_role": map[string]any{
 				"organization": map[string]any{"identifier": map[string]any{

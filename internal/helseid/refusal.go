@@ -41,8 +41,10 @@ var passingErrors = map[string]bool{
 const (
 	errInvalidClient = "invalid_client"
 	errInvalidGrant  = "invalid_grant"
-	errUseNonce      = "use_dpop_nonce"     // RFC 9449 §8
-	errInvalidProof  = "invalid_dpop_proof" // RFC 9449 §5
+	// errInvalidRequest is, of a token exchange, also a subject token that is not accepted (RFC 8693 §2.2.2).
+	errInvalidRequest = "invalid_request"
+	errUseNonce       = "use_dpop_nonce"     // RFC 9449 §8
+	errInvalidProof   = "invalid_dpop_proof" // RFC 9449 §5
 )
 
 const (

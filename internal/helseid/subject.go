@@ -149,13 +149,8 @@ func (c *Client) TokenExchange(ctx context.Context, s Subject, r Request) (*Gran
 		"scope": {or(r.Scope, join(r.Wanted))},
 	}
 	g, err := c.grant(ctx, query{name: "token_exchange", form: form}, r)
-	if e, ok := errors.AsType[*Error](err); ok && e.invalidGrant {
-		refused := *e
-		refused.code, refused.reason = codeSubjectInvalid, "refused"
-		return nil, &refused
-	}
 	if err != nil {
-		return nil, err
+		return nil, c.exchangeRefused(err, s)
 	}
 	left := s.Expires.Sub(g.Sent.Add(c.clock.offset()))
 	if left <= 0 {
@@ -166,6 +161,26 @@ func (c *Client) TokenExchange(ctx context.Context, s Subject, r Request) (*Gran
 		g.Token.Expiry = g.Sent.Round(0).Add(left)
 	}
 	return g, nil
+}
+
+// exchangeRefused tells what is the subject's fault. RFC 8693 §2.2.2 has invalid_request for a subject token that is
+// not accepted, which alone says nothing: it is also HelseID's word for anything else in the request. But if the token
+// has just come to its end, that is why.
+func (c *Client) exchangeRefused(err error, s Subject) error {
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok:
+		return err
+	case e.oauth == errInvalidRequest && e.hid == "" && s.Expires.Sub(c.Now()) < clockResolution:
+		refused := subjectInvalid("exp", "expired while it was exchanged")
+		refused.oauth = e.oauth
+		return refused
+	case e.invalidGrant:
+		refused := *e
+		refused.code, refused.reason = codeSubjectInvalid, "refused"
+		return &refused
+	}
+	return err
 }
 
 // subjectInvalid builds a subject-token-invalid; what ends the sentence.

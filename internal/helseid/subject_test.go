@@ -299,6 +299,23 @@ func TestTokenExchangeRefused(t *testing.T) {
 	}
 }
 
+// HelseID's clock is the one that counts when a token ends on its way there.
+func TestTokenExchangeAtTheEndOfItsSubject(t *testing.T) {
+	for description, code := range map[string]string{"no": codeSubjectInvalid, "HID-1004: no": codeTenantRefused} {
+		f := newFake(t)
+		f.post = func(_ int, w http.ResponseWriter, _ *http.Request) {
+			writeError(w, 400, "invalid_request", description)
+		}
+		c := f.exchanger(nil)
+		s := f.subject(c, nil)
+		s.Expires = time.Now().Add(time.Second / 2)
+		_, err := c.TokenExchange(t.Context(), s, Request{Tenant: testTenant, Wanted: []string{testScope}})
+		if e := wantError(t, err, code); code == codeSubjectInvalid && (e.Reason() != "exp" || e.Permanent()) {
+			t.Errorf("reason %s", e.Reason())
+		}
+	}
+}
+
 // What comes of a token lives no longer than that, by HelseID's clock.
 func TestTokenExchangeEndsWithItsSubject(t *testing.T) {
 	for name, tc := range map[string]struct {

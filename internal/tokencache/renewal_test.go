@@ -241,6 +241,33 @@ func TestNeverEarly(t *testing.T) {
 	})
 }
 
+// A token that no renewal prolongs is used to its end, and nobody waits for another before that.
+func TestTheLastTokenIsNotRenewed(t *testing.T) {
+	inBubble(t, defaults(), func(t *testing.T, c *Cache) {
+		m := &mill{lifetime: hour}
+		last := func(ctx context.Context) (*Token, error) {
+			token, err := m.mint(ctx)
+			token.Last = true
+			return token, err
+		}
+		for _, sleep := range []time.Duration{0, 56 * time.Minute, 3*time.Minute + 30*time.Second} { // fresh, soon, late for others
+			time.Sleep(sleep)
+			if token, err := c.Token(t.Context(), keyA, last); err != nil || token.AccessToken != "t1" {
+				t.Fatal(token, err)
+			}
+			wantMade(t, m, 1)
+		}
+		time.Sleep(time.Minute)
+		wantMade(t, m, 1)
+		if n := c.Entries(); n != 0 {
+			t.Errorf("%d entries after the end", n)
+		}
+		if token, err := c.Token(t.Context(), keyA, last); err != nil || token.AccessToken != "t2" {
+			t.Fatal(token, err)
+		}
+	})
+}
+
 // While the server is down, the old token is used to its end, and the tries become fewer; then the error is told.
 func TestRenewalThatFails(t *testing.T) {
 	inBubble(t, defaults(), func(t *testing.T, c *Cache) {
