@@ -95,6 +95,10 @@ func requireLoopback(address string) error {
 	return nil
 }
 
+// ownAudience is the registered client's own API: the audience of the tokens that
+// it may exchange.
+const ownAudience = "simulated:epj"
+
 // makeClient returns the registration and the file that holds the private key,
 // "" when only its owner knows.
 func makeClient(given flags) (simulator.Client, string, error) {
@@ -102,6 +106,7 @@ func makeClient(given flags) (simulator.Client, string, error) {
 	if err != nil {
 		return client, "", fmt.Errorf("making a client: %w", err)
 	}
+	client.Grants, client.Audience = append(client.Grants, simulator.GrantTokenExchange), ownAudience
 	if given.publicJWK != "" {
 		if client.JWKS, err = os.ReadFile(given.publicJWK); err != nil {
 			return client, "", fmt.Errorf("reading the client's public key: %w", err)
@@ -145,6 +150,7 @@ func describe(out io.Writer, world *simulator.Running, clientID, keyFile string)
 		"export SFM_UPSTREAMS=basis=" + world.SFM + ",session=" + world.SFM,
 		"# A tenant to ask for: parent " + tenant.Parent + ", child " + tenant.Child + ", journal " + tenant.Journal,
 		"# Persons: " + strings.Join(persons(), ", ") + "; the log-in page takes &auto=<person> and logs in by itself",
+		"# Token exchange: HELSEID_SUBJECT_AUDIENCE=" + ownAudience + "; a caller's token: " + world.HelseID + "/_simulator/subject-token?person=lege&audience=" + ownAudience,
 		"# Knobs: curl -X PUT " + world.HelseID + `/_simulator/knobs -d '{"helseid":{"fault":{"status":503,"count":3}}}'`,
 		"# What came: " + world.SFM + "/_simulator/ledger and " + world.HelseID + "/_simulator/token-requests",
 	}

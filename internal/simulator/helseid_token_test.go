@@ -249,6 +249,9 @@ func TestTokenExchange(t *testing.T) {
 	good := subject(Subject{Person: "lege", Audience: "epj:api", JKT: "x"})
 	got := v.granted(form(good, typ, SFMScope), aboutTenant("NO:ORGNR:100100126:"))
 	claims := claimsOf(t, got.json["access_token"])
+	if got.json["issued_token_type"] != typ {
+		t.Error("issued_token_type is missing (RFC 8693 section 2.2.1)")
+	}
 	if claims[claimPID] != testPID || claims[claimParent] != "100100126" || claims["aud"] != "e-helse:sfm.api" || got.json["refresh_token"] != nil {
 		t.Error("the exchanged token is not the person's, for SFM and the parent")
 	}
@@ -257,6 +260,9 @@ func TestTokenExchange(t *testing.T) {
 		"three parts":        form("x", typ, SFMScope),
 		"own API":            form(subject(Subject{Person: "lege", Audience: "other"}), typ, SFMScope),
 		"expired":            form(subject(Subject{Person: "lege", Audience: "epj:api", Life: -time.Minute}), typ, SFMScope),
+		"signature":          form(subject(Subject{Person: "lege", Audience: "epj:api", Forged: true}), typ, SFMScope),
+		"typ is":             form(subject(Subject{Person: "lege", Audience: "epj:api", Type: "logout+jwt"}), typ, SFMScope),
+		"iss":                form(subject(Subject{Person: "lege", Audience: "epj:api", Claims: map[string]any{"iss": "x"}}), typ, SFMScope),
 	} {
 		v.wantRefusal(v.token(row, nil), "invalid_request", about)
 	}

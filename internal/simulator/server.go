@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ func (s *Simulator) withControl(serve http.HandlerFunc) http.Handler {
 
 // serveControl is the simulator's own interface, for tests in other languages:
 // GET and PUT knobs; GET and DELETE ledger and token-requests; GET seen,
-// sfm-sessions and world; POST reset.
+// sfm-sessions, world and subject-token; POST reset.
 func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name string) {
 	switch r.Method + " " + name {
 	case "GET knobs":
@@ -61,11 +62,13 @@ func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name st
 		writeControl(w, http.StatusOK, s.SFMSessions())
 	case "GET world":
 		writeControl(w, http.StatusOK, map[string]any{"persons": s.options.Persons, "tenants": Tenants(), "delegations": s.options.Delegations})
+	case "GET subject-token":
+		s.serveSubjectToken(w, r)
 	case "POST reset":
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET world, POST reset"})
+		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET world, GET subject-token, POST reset"})
 	}
 }
 
@@ -87,6 +90,25 @@ func (s *Simulator) putKnobs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeControl(w, http.StatusOK, s.knobs())
+}
+
+// serveSubjectToken answers with [Simulator.SubjectToken] for the query's person,
+// audience and, if there, life in seconds.
+func (s *Simulator) serveSubjectToken(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	subject := Subject{Person: query.Get("person"), Audience: query.Get("audience")}
+	var fault error
+	if life := query.Get("life"); life != "" {
+		var whole int
+		whole, fault = strconv.Atoi(life)
+		subject.Life = time.Duration(whole) * time.Second
+	}
+	token, err := s.SubjectToken(subject)
+	if err := errors.Join(fault, err); err != nil {
+		writeControl(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+		return
+	}
+	writeControl(w, http.StatusOK, map[string]string{"access_token": token})
 }
 
 func writeControl(w http.ResponseWriter, status int, value any) {

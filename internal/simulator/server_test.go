@@ -324,3 +324,34 @@ func TestKnobsAreCopies(t *testing.T) {
 		t.Error("what SetKnobs was given still changes the knobs")
 	}
 }
+
+// A caller's token can be had over HTTP too, and is one that can be exchanged.
+func TestSubjectTokenOverHTTP(t *testing.T) {
+	v := newVendor(t)
+	for query, wanted := range map[string]int{
+		"person=lege&audience=epj:api": 200, "person=lege&audience=epj:api&life=60": 200,
+		"person=nobody&audience=epj:api": 400, "person=lege": 400, "person=lege&audience=epj:api&life=long": 400,
+	} {
+		w := httptest.NewRecorder()
+		v.sim.HelseID().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/_simulator/subject-token?"+query, nil))
+		var body struct {
+			AccessToken string `json:"access_token"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != wanted {
+			t.Errorf("%s: status %d, %v", query, w.Code, err)
+			continue
+		}
+		if wanted != http.StatusOK {
+			continue
+		}
+		claims, err := v.sim.verifyAccessToken(body.AccessToken)
+		if err != nil || claims["aud"] != "epj:api" {
+			t.Errorf("%s: not a token for that API", query)
+			continue
+		}
+		iat, _ := seconds(claims, "iat")
+		if exp, _ := seconds(claims, "exp"); strings.Contains(query, "life") != (exp-iat == 60) {
+			t.Errorf("%s: lives %v s", query, exp-iat)
+		}
+	}
+}
