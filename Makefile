@@ -1,5 +1,6 @@
 # Needs Go and make; everything else is built from the modules that tools/go.mod
-# pins. "make" alone lists the targets.
+# pins, but for the browser that the pages are tested in. "make" alone lists the
+# targets.
 
 GO       ?= go
 FUZZTIME ?= 10s
@@ -13,7 +14,7 @@ lint  := $(tools)/golangci-lint
 race := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint unit check-format check-modules fmt fuzz bench vuln docs clean
+.PHONY: help demo build test lint unit browser check-format check-modules fmt fuzz bench vuln docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,9 +31,25 @@ lint: $(lint) ## go vet and the linters of .golangci.yml
 	$(GO) vet ./...
 	$(lint) run
 
-unit: ## the tests alone
+unit: browser ## the tests alone
 	$(if $(race),,@echo 'no C compiler: the tests run without the race detector')
-	$(GO) test $(race) -shuffle=on ./...
+	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) -shuffle=on ./...
+
+# Screenshots are left in bin/artifacts. Where no browser can be installed, its
+# test is skipped.
+browser: ## install Chromium with apt-get, where it is missing and that can be done
+	@missing=''; for program in chromium chromedriver; do \
+		command -v $$program >/dev/null || missing="$$missing $$program"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "not found:$$missing; the pages are not tested in a browser."; \
+		echo 'Install both (Debian: sudo apt-get install chromium chromium-driver) to have that done too.'; exit 0; \
+	fi; \
+	echo "not found:$$missing; installing chromium and chromium-driver"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -q </dev/null && apt-get install -qy --no-install-recommends chromium chromium-driver </dev/null || { \
+		echo 'Chromium could not be installed: install the packages chromium and chromium-driver by hand.' >&2; exit 1; }
 
 check-format:
 	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal *.go)" || exit 1; \

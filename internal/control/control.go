@@ -53,6 +53,8 @@ type Sessions interface {
 	Status(ctx context.Context, handle, owner string, wait time.Duration) (session.Status, error)
 	End(ctx context.Context, handle, owner string, hint bool) (session.Ended, error)
 	Logout(ctx context.Context, link string) (location string, err error)
+	// LogoutAddress is where HelseID ends its own session, whoever's it is.
+	LogoutAddress(ctx context.Context) (string, error)
 }
 
 // Options are what a [Handler] is made of.

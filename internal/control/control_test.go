@@ -71,6 +71,10 @@ func (f *fakeSessions) Logout(_ context.Context, link string) (string, error) {
 	return "https://helseid.example/endsession", f.err
 }
 
+func (*fakeSessions) LogoutAddress(context.Context) (string, error) {
+	return "https://helseid.example/endsession?client_id=c", nil
+}
+
 // serve sends one request through a handler over f.
 func serve(f *fakeSessions, r *http.Request) (*httptest.ResponseRecorder, error) {
 	h := control.New(control.Options{
@@ -425,10 +429,40 @@ func TestPagesOfRefusals(t *testing.T) {
 			w.Header().Set("Sidecar-Request-Id", "request-1")
 			page.WritePage(w, r, http.StatusBadRequest)
 			body := w.Body.String()
-			if w.Code != http.StatusBadRequest || !strings.Contains(body, tt.want) || !strings.Contains(body, "login-failed · request-1") {
+			if w.Code != http.StatusBadRequest || !strings.Contains(body, tt.want) || !strings.Contains(body, "<code>login-failed</code> <code>request-1</code>") {
 				t.Errorf("status %d, page lacks %q:\n%s", w.Code, tt.want, body)
 			}
 		})
+	}
+}
+
+// another is the refusal of a person who was not expected.
+type another struct{ error }
+
+func (another) Code() string { return "person-mismatch" }
+
+// Whoever finds somebody else logged in needs a way to end that, and nobody else
+// is shown one.
+func TestPageOfAnotherPersonLeadsToLogOut(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{{another{errors.New("another")}, true}, {loginFailed{"denied"}, false}} {
+		r := request("GET", "/_sidecar/callback?code=c&state=s&iss=i", "")
+		_, err := serve(&fakeSessions{err: tt.err}, r)
+		page, ok := errors.AsType[interface {
+			error
+			WritePage(http.ResponseWriter, *http.Request, int)
+		}](err)
+		if !ok {
+			t.Fatalf("error %v can't write itself as a page", err)
+		}
+		w := httptest.NewRecorder()
+		page.WritePage(w, r, http.StatusForbidden)
+		link := `<a href="https://helseid.example/endsession?client_id=c">Logg ut av HelseID</a>`
+		if got := strings.Contains(w.Body.String(), link); got != tt.want {
+			t.Errorf("%v: a way out of HelseID: %v, want %v\n%s", tt.err, got, tt.want, w.Body)
+		}
 	}
 }
 

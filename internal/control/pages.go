@@ -68,7 +68,11 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
 		Own: true, Browser: browser(r),
 	})
 	if err != nil {
-		return pageError{err, textFor(err)}
+		says := textFor(err)
+		if says.forget {
+			says.address, _ = h.o.Sessions.LogoutAddress(r.Context()) // without it the page is of less help
+		}
+		return pageError{err, says}
 	}
 	writePage(w, r, http.StatusOK, done)
 	return nil
@@ -105,6 +109,9 @@ type text struct{ Title, Body string }
 type message struct {
 	good   bool
 	no, en text
+	// forget: it helps to end HelseID's own session, at address.
+	forget  bool
+	address string
 }
 
 var done = message{
@@ -142,12 +149,13 @@ var messages = map[[2]string]message{
 		en: text{"The log-in was started in another browser", "Start again from your record system, and finish in the browser that opens."},
 	},
 	{"person-mismatch", ""}: {
-		no: text{"En annen person er logget inn", "HelseID kjente igjen en annen enn den journalsystemet venter på. Logg ut av HelseID og start på nytt."},
-		en: text{"Another person is logged in", "HelseID recognised someone other than your record system expects. Log out of HelseID and start again."},
+		forget: true,
+		no:     text{"En annen person er logget inn", "HelseID kjente igjen en annen enn den journalsystemet venter på. Logg ut av HelseID, og start innloggingen på nytt fra journalsystemet."},
+		en:     text{"Another person is logged in", "HelseID recognised someone other than your record system expects. Log out of HelseID, and start the log-in again from your record system."},
 	},
 	{"helseid-unavailable", ""}: {
-		no: text{"HelseID svarer ikke", "Vent litt, og start innloggingen på nytt fra journalsystemet."},
-		en: text{"HelseID does not answer", "Wait a little, and start the log-in again from your record system."},
+		no: text{"HelseID svarer ikke", "Vent litt, og last denne siden på nytt. Hjelper ikke det, start innloggingen på nytt fra journalsystemet."},
+		en: text{"HelseID does not answer", "Wait a little, and reload this page. If that does not help, start the log-in again from your record system."},
 	},
 }
 
@@ -182,13 +190,15 @@ func textFor(err error) message {
 func writePage(w http.ResponseWriter, r *http.Request, status int, m message) {
 	data := struct {
 		text
-		Language, Code, Request string
-		Good                    bool
-		Style                   template.CSS
-	}{text: m.no, Style: template.CSS(style),
-		Language: "nb", Good: m.good, Code: w.Header().Get("Sidecar-Error"), Request: w.Header().Get("Sidecar-Request-Id")}
+		Language, LogOut, Address, Support, Code, Request string
+		Good                                              bool
+		Style                                             template.CSS
+	}{text: m.no, Style: template.CSS(style), Language: "nb", LogOut: "Logg ut av HelseID", Address: m.address,
+		Support: "Til brukerstøtte, hvis du trenger hjelp:",
+		Good:    m.good, Code: w.Header().Get("Sidecar-Error"), Request: w.Header().Get("Sidecar-Request-Id")}
 	if english(r.Header.Get("Accept-Language")) {
 		data.text, data.Language = m.en, "en"
+		data.LogOut, data.Support = "Log out of HelseID", "For support, if you need help:"
 	}
 	var body bytes.Buffer
 	if err := page.Execute(&body, data); err != nil {

@@ -145,3 +145,9 @@ func (m *Manager) Logout(ctx context.Context, link string) (string, error) {
 	}
 	return m.o.HelseID.EndSession(ctx, string(idToken), m.o.PostLogoutRedirectURI, "")
 }
+
+// LogoutAddress is where a browser ends HelseID's own session, whoever's it is:
+// it names nobody, so HelseID asks.
+func (m *Manager) LogoutAddress(ctx context.Context) (string, error) {
+	return m.o.HelseID.EndSession(ctx, "", m.o.PostLogoutRedirectURI, "")
+}
