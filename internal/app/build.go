@@ -138,6 +138,7 @@ func (h *house) buildSessions(port string) (err error) {
 		RedirectURI: redirect, BaseURL: base, Params: params,
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
+		Now:                   h.helseID.Now,
 		Ended:                 func(id string) { h.cache.ForgetSubject(id) },
 	})
 	return err
@@ -253,4 +254,7 @@ func (h *house) warn(msg string, attrs ...slog.Attr) {
 }
 
 // close stops what runs in the background.
-func (h *house) close() { h.cache.Close() }
+func (h *house) close() {
+	h.cache.Close()
+	h.sessions.Close()
+}

@@ -25,7 +25,8 @@ type Callback struct {
 
 // Finish ends a log-in with what came back from HelseID. A state is good once.
 // The session is active when there is no error; with one, it has failed for the
-// same reason, unless the callback could not be tied to a log-in at all.
+// same reason, unless the callback could not be tied to a log-in at all, or
+// HelseID is not there just now: then the same callback may come again.
 func (m *Manager) Finish(ctx context.Context, c Callback) error {
 	a, err := m.claim(ctx, c)
 	if err != nil {
@@ -34,10 +35,28 @@ func (m *Manager) Finish(ctx context.Context, c Callback) error {
 	// From here the code is spent, so the caller's leaving changes nothing.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
-	if err := m.finish(ctx, a, c); err != nil {
+	err = m.finish(ctx, &a, c)
+	if errors.As(err, new(*unanswered)) {
+		return errors.Join(err, m.putAttempt(ctx, c.State, a))
+	}
+	if err != nil {
 		return m.fail(ctx, a.Session, err)
 	}
 	return nil
+}
+
+// unanswered is a failure to speak to HelseID that leaves the log-in pending.
+type unanswered struct{ error }
+
+// Unwrap returns the failure.
+func (e *unanswered) Unwrap() error { return e.error }
+
+// waits makes an error unanswered where trying again may end otherwise.
+func waits(err error) error {
+	if r, ok := errors.AsType[refusal](err); ok && (r.Code() == "helseid-unavailable" || r.Code() == codeLimit) {
+		return &unanswered{err}
+	}
+	return err
 }
 
 // claim finds the log-in of a callback and uses its state up.
@@ -78,14 +97,14 @@ func (m *Manager) putAttempt(ctx context.Context, state string, a attempt) error
 	if err != nil {
 		return fmt.Errorf("encoding a log-in: %w", err)
 	}
-	if err := m.o.Store.Put(ctx, m.stateKey(state), value, PendingLifetime); err != nil {
+	if err := m.o.Store.Put(ctx, m.stateKey(state), value, attemptLifetime); err != nil {
 		return storeError(err)
 	}
 	return nil
 }
 
 // finish exchanges the code and stores who logged in.
-func (m *Manager) finish(ctx context.Context, a attempt, c Callback) error {
+func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 	d, err := m.read(ctx, a.Session)
 	if err != nil {
 		return err
@@ -96,29 +115,54 @@ func (m *Manager) finish(ctx context.Context, a attempt, c Callback) error {
 	if c.Error != "" {
 		return refusedAtHelseID(c)
 	}
-	login, err := m.o.HelseID.Exchange(ctx, helseid.CodeGrant{Code: c.Code, Verifier: a.Verifier, RedirectURI: a.RedirectURI})
+	if a.Login == nil {
+		a.Login, err = m.o.HelseID.Exchange(ctx, helseid.CodeGrant{Code: c.Code, Verifier: a.Verifier, RedirectURI: a.RedirectURI})
+	}
 	if err != nil {
-		return fmt.Errorf("exchanging the code: %w", err)
+		return fmt.Errorf("exchanging the code: %w", waits(err))
 	}
-	if err := m.admit(ctx, a, login); err != nil {
-		m.drop(ctx, login.RefreshToken)
-		return err
+	person, err := m.o.HelseID.VerifyIDToken(ctx, a.Login.IDToken, a.Nonce)
+	if err = waits(err); err == nil {
+		err = m.admit(ctx, a, person)
 	}
-	return nil
+	if err != nil && !errors.As(err, new(*unanswered)) {
+		m.drop(ctx, a.Login.RefreshToken)
+	}
+	return err
 }
 
 // admit checks who logged in and makes the session active.
-func (m *Manager) admit(ctx context.Context, a attempt, login *helseid.Login) error {
-	person, err := m.o.HelseID.VerifyIDToken(ctx, login.IDToken, a.Nonce)
-	if err != nil {
-		return err
-	}
-	return m.update(ctx, a.Session, func(r *record) error {
-		if err := r.activate(person, login, time.Now()); err != nil {
+func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) error {
+	err := m.update(ctx, a.Session, func(r *record) error {
+		if err := r.fresh(person, a.Pushed); err != nil {
+			return err
+		}
+		if err := r.activate(person, a.Login, time.Now()); err != nil {
 			return err
 		}
 		return m.markUsed(ctx, a.Session)
 	})
+	if err == nil {
+		m.watch(a.Session, m.o.Idle)
+	}
+	return err
+}
+
+// ageLeeway is how far HelseID's auth_time may be off what was asked for.
+const ageLeeway = 30 * time.Second
+
+// fresh refuses a log-in that was older than the EPJ allowed when it was asked
+// for: HelseID must have asked the person anew, and the client has to check that
+// it did (OpenID Connect Core 3.1.3.7, rule 13).
+func (r *record) fresh(p helseid.Person, pushed time.Time) error {
+	if r.Options.MaxAuthAge == nil {
+		return nil
+	}
+	age := time.Duration(*r.Options.MaxAuthAge) * time.Second
+	if p.AuthTime.IsZero() || p.AuthTime.Before(pushed.Add(-age-ageLeeway)) {
+		return loginFailed("id-token-invalid", "the log-in at HelseID is older than max_auth_age allows, or HelseID does not say how old it is")
+	}
+	return nil
 }
 
 // drop has a refresh token revoked that no session holds. When HelseID can't be

@@ -93,6 +93,10 @@ const (
 	LogoutPath   = "/_sidecar/logout/"
 )
 
+// attemptLifetime is how long a state is known: longer than a person has, so that
+// one who comes too late is told so.
+const attemptLifetime = 2 * PendingLifetime
+
 func (m *Manager) linkKey(link string) store.Key   { return store.Key{Kind: "link", ID: m.ID(link)} }
 func (m *Manager) stateKey(state string) store.Key { return store.Key{Kind: "state", ID: m.ID(state)} }
 
@@ -164,6 +168,11 @@ type attempt struct {
 	RedirectURI string `json:"redirect_uri"`
 	// Browser is the hash of the cookie, or empty with the EPJ's own callback.
 	Browser string `json:"browser,omitempty"`
+	// Pushed is when, by HelseID's clock.
+	Pushed time.Time `json:"pushed,omitzero"`
+	// Login is what HelseID gave for the code, while its keys can't be had to
+	// check the ID token.
+	Login *helseid.Login `json:"login,omitempty"`
 	// Used marks a state that came back once.
 	Used bool `json:"used,omitempty"`
 }
@@ -174,7 +183,7 @@ type attempt struct {
 func (m *Manager) push(ctx context.Context, id string, r *record, browser string) (string, time.Duration, error) {
 	state := secret()
 	a := attempt{
-		Session: id, Verifier: oauth2.GenerateVerifier(), Nonce: secret(), Browser: browser,
+		Session: id, Verifier: oauth2.GenerateVerifier(), Nonce: secret(), Browser: browser, Pushed: m.o.Now(),
 		RedirectURI: r.Options.RedirectURI,
 	}
 	if a.RedirectURI == "" {

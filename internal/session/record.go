@@ -186,6 +186,7 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (las
 		r.end(problem)
 		return nil
 	})
+	m.unwatch(id)
 	if m.o.Ended != nil {
 		m.o.Ended(id)
 	}

@@ -98,7 +98,7 @@ func (m *Manager) judge(ctx context.Context, id string, g *helseid.Grant, err er
 		error
 		OtherPerson() bool
 	}](err); ok && c.OtherPerson() {
-		return nil, errors.Join(err, m.expire(ctx, id, "HelseID answered for another person"))
+		return nil, errors.Join(err, m.dismiss(ctx, id, "HelseID answered for another person"))
 	}
 	return nil, fmt.Errorf("refreshing: %w", err)
 }
@@ -147,6 +147,7 @@ func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (han
 	if err := m.write(ctx, id, r); err != nil {
 		return "", err
 	}
+	m.watch(id, m.o.Idle)
 	return handle, nil
 }
 

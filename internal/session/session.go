@@ -94,6 +94,8 @@ type Options struct {
 	Params url.Values
 	// Idle ends a session that was unused this long.
 	Idle time.Duration
+	// Now is the time as HelseID sees it. If nil, time.Now.
+	Now func() time.Time
 	// Ended is told the ID of each session that ends, so that its tokens can be
 	// forgotten. May be nil.
 	Ended func(id string)
@@ -101,9 +103,10 @@ type Options struct {
 
 // Manager keeps the sessions. It is safe for concurrent use.
 type Manager struct {
-	o       Options
-	decoded *lru.Cache[string, *decoded]
-	begun   beginnings
+	o          Options
+	decoded    *lru.Cache[string, *decoded]
+	begun      beginnings
+	background *background
 }
 
 // decoded is a record as last read, so that a call on a warm session costs no
@@ -114,7 +117,7 @@ type decoded struct {
 	touched atomic.Int64 // Unix nanoseconds
 }
 
-// New returns a Manager.
+// New returns a Manager. Its end is [Manager.Close].
 func New(o Options) (*Manager, error) {
 	if o.Store == nil || o.HelseID == nil {
 		return nil, errors.New("session: a store and HelseID are required")
@@ -123,11 +126,14 @@ func New(o Options) (*Manager, error) {
 		o.Secret = make([]byte, 32)
 		_, _ = rand.Read(o.Secret) // never fails: crypto/rand
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	cache, err := lru.New[string, *decoded](decodedSessions)
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{o: o, decoded: cache}, nil
+	return &Manager{o: o, decoded: cache, background: newBackground()}, nil
 }
 
 // Session is an active log-in.
@@ -162,9 +168,6 @@ func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, 
 	return Session{ID: id, PID: d.record.Person.PID, Tenants: d.record.Tenants}, nil
 }
 
-// unused is why a session ended that nobody used.
-const unused = "the session was not used for too long"
-
 // touch notes that the session is in use, or ends it when it was idle too long.
 // The note is an entry of its own: writing the record here could undo a refresh
 // that stores a new token at the same moment.
@@ -175,7 +178,7 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 	}
 	_, err := m.o.Store.Get(ctx, usedKey(id))
 	if errors.Is(err, store.ErrMissing) {
-		return m.expire(ctx, id, unused)
+		return m.dismiss(ctx, id, unused)
 	}
 	if err != nil {
 		return storeError(err)

@@ -203,7 +203,7 @@ func TestPendingRunsOut(t *testing.T) {
 		wantCode(t, err, "login-failed", "expired")
 		_, err = r.Open(t.Context(), link, browser)
 		wantCode(t, err, "login-failed", "expired")
-		wantCode(t, r.Finish(t.Context(), own(state, browser)), "login-failed", "state-unknown")
+		wantCode(t, r.Finish(t.Context(), own(state, browser)), "login-failed", "expired")
 	})
 }
 

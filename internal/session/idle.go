@@ -1,0 +1,157 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"sfm-sidecar/internal/store"
+)
+
+const (
+	// revokeLimit bounds one revocation that nobody waits for, the wait for its
+	// turn included.
+	revokeLimit = 30 * time.Second
+	// revokeAtOnce and revokeQueue bound how many run, and how many there are. A
+	// token beyond them is not revoked and runs out by itself.
+	revokeAtOnce = 4
+	revokeQueue  = 1000
+)
+
+// unused is why a session ended that nobody used.
+const unused = "the session was not used for too long"
+
+// background is what a Manager does though nobody waits for it: it ends sessions
+// that nobody uses, and tells HelseID of log-ins that are over.
+type background struct {
+	ctx  context.Context // the Manager's own lifetime
+	stop context.CancelFunc
+	work sync.WaitGroup
+	turn chan struct{} // holds who revokes right now
+
+	mu     sync.Mutex // guards what follows
+	queued int
+	idle   map[string]*time.Timer // by session
+}
+
+func newBackground() *background {
+	ctx, stop := context.WithCancel(context.Background())
+	return &background{ctx: ctx, stop: stop, turn: make(chan struct{}, revokeAtOnce), idle: map[string]*time.Timer{}}
+}
+
+// Close ends what goes on in the background, and returns when it has ended. The
+// sessions stay as they are.
+func (m *Manager) Close() {
+	b := m.background
+	b.mu.Lock()
+	b.stop()
+	for _, timer := range b.idle {
+		timer.Stop()
+	}
+	clear(b.idle)
+	b.mu.Unlock()
+	b.work.Wait()
+}
+
+// start runs f in the background, unless that has ended.
+func (b *background) start(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return false
+	}
+	b.work.Go(f)
+	return true
+}
+
+// watch has a session looked at after d: whether anybody uses it.
+func (m *Manager) watch(id string, d time.Duration) {
+	b := m.background
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return
+	}
+	if old := b.idle[id]; old != nil {
+		old.Stop()
+	}
+	b.idle[id] = time.AfterFunc(d, func() { b.start(func() { m.look(id) }) })
+}
+
+// unwatch forgets a session.
+func (m *Manager) unwatch(id string) {
+	b := m.background
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if timer := b.idle[id]; timer != nil {
+		timer.Stop()
+		delete(b.idle, id)
+	}
+}
+
+// look ends a session that was not used for too long, although nobody calls: its
+// refresh token should not outlive it. One in use is looked at again, so that it
+// ends at most a tenth of the idle time late.
+func (m *Manager) look(id string) {
+	ctx, cancel := context.WithTimeout(m.background.ctx, revokeLimit)
+	defer cancel()
+	d, err := m.read(ctx, id)
+	if errors.Is(err, errUnknown) || err == nil && d.record.usable(time.Now()) != nil {
+		m.unwatch(id)
+		return
+	}
+	if err == nil {
+		_, err = m.o.Store.Get(ctx, usedKey(id))
+	}
+	if errors.Is(err, store.ErrMissing) {
+		_ = m.dismiss(ctx, id, unused) // where the store fails, the next call ends it
+		return
+	}
+	m.watch(id, m.o.Idle/10)
+}
+
+// dismiss ends a session that HelseID still knows, and has HelseID forget it.
+func (m *Manager) dismiss(ctx context.Context, id, detail string) error {
+	problem := expiredError(detail)
+	last, err := m.terminate(ctx, id, problem)
+	if err != nil {
+		return err
+	}
+	m.revokeLater(last.RefreshToken)
+	return problem
+}
+
+// revokeLater has a refresh token revoked while nobody waits. What HelseID can't
+// be told in time runs out by itself.
+func (m *Manager) revokeLater(refreshToken string) {
+	b := m.background
+	if refreshToken == "" || !b.enqueue(1) {
+		return
+	}
+	started := b.start(func() {
+		defer b.enqueue(-1)
+		ctx, cancel := context.WithTimeout(b.ctx, revokeLimit)
+		defer cancel()
+		select {
+		case b.turn <- struct{}{}:
+			defer func() { <-b.turn }()
+			_ = m.o.HelseID.Revoke(ctx, refreshToken)
+		case <-ctx.Done():
+		}
+	})
+	if !started {
+		b.enqueue(-1)
+	}
+}
+
+// enqueue counts revocations; false is one too many.
+func (b *background) enqueue(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.queued+n > revokeQueue {
+		return false
+	}
+	b.queued += n
+	return true
+}
