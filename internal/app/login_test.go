@@ -204,6 +204,34 @@ func TestLogInOfAWebEPJ(t *testing.T) {
 	}
 }
 
+// A callback that comes with another log-in's session is refused, and the log-in
+// it belongs to goes on waiting: nobody can send his own log-in to somebody else.
+func TestWebEPJBindsTheBrowser(t *testing.T) {
+	t.Parallel()
+	w := newWebWorld(t)
+	mine, _ := w.webLogIn("vikar")
+	lured, came := w.webLogIn("lege")
+	body, err := json.Marshal(members(came))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := func(handle string) answer {
+		return w.send(w.request(http.MethodPost, "/_sidecar/sessions/callback", string(body), "Sfm-Session", handle))
+	}
+	a := bound(mine)
+	if p := problemOf(t, a); a.status != http.StatusBadRequest || p.Reason != "browser-changed" {
+		t.Errorf("another log-in's session: %d %s", a.status, p.Reason)
+	}
+	w.wantCode(bound(""), "request-invalid")
+	for _, handle := range []string{mine, lured} {
+		w.wantCode(w.call(handle, 0), "session-pending")
+	}
+	if a := bound(lured); a.status != http.StatusOK {
+		t.Errorf("its own session: %d %s", a.status, a.header.Get("Sidecar-Error"))
+	}
+	w.wantCode(w.call(lured, 0), "")
+}
+
 // A session that nobody uses ends by itself, and HelseID is told.
 func TestUnusedSessionIsRevoked(t *testing.T) {
 	t.Parallel()

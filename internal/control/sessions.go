@@ -264,7 +264,9 @@ func (h *Handler) end(w http.ResponseWriter, r *http.Request) error {
 	}{ended.EndSessionURL, ended.Undone})
 }
 
-// foreignCallback is the callback of an EPJ with its own redirect address.
+// foreignCallback is the callback of an EPJ with its own redirect address. With
+// Sfm-Session the EPJ says whose log-in it began in that browser: the state is not
+// known to it, so this is how it binds the two.
 func (h *Handler) foreignCallback(w http.ResponseWriter, r *http.Request) error {
 	var c struct {
 		Code             string `json:"code"`
@@ -276,8 +278,15 @@ func (h *Handler) foreignCallback(w http.ResponseWriter, r *http.Request) error 
 	if err := decode(r, &c); err != nil {
 		return err
 	}
+	handle := ""
+	if _, bound := r.Header[session.Header]; bound {
+		var err error
+		if handle, err = session.Handle(r.Header); err != nil {
+			return err
+		}
+	}
 	err := h.o.Sessions.Finish(r.Context(), session.Callback{
-		Code: c.Code, State: c.State, Issuer: c.Issuer, Error: c.Error,
+		Code: c.Code, State: c.State, Issuer: c.Issuer, Error: c.Error, Handle: handle,
 	})
 	if err != nil {
 		return err

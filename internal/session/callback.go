@@ -21,6 +21,9 @@ type Callback struct {
 	// of the browser's cookie.
 	Own     bool
 	Browser string
+	// Handle, if not empty, is the session whose log-in the EPJ began in the
+	// browser that came back to it. The answer to another log-in is refused.
+	Handle string
 }
 
 // Finish ends a log-in with what came back from HelseID. A state is good once.
@@ -67,6 +70,9 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	}
 	if c.Own != (a.Browser != "") || c.Own && !equal(a.Browser, m.ID(c.Browser)) {
 		return a, loginFailed("browser-changed", "the answer came with another browser than the one that began")
+	}
+	if c.Handle != "" && !equal(a.Session, m.ID(c.Handle)) {
+		return a, loginFailed("browser-changed", "the answer belongs to another log-in than that of the session")
 	}
 	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
 		return a, err
