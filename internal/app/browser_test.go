@@ -58,11 +58,15 @@ func (c *chrome) see(t *testing.T, want page) {
 			t.Errorf("a screen reader is not told of %q, but of %q", role, told)
 		}
 	}
+	texts := []string{"h1", "p"}
+	if want.code != "" {
+		texts = append(texts, "footer p")
+	}
 	background := map[string]string{}
 	for _, scheme := range []string{"dark", "light"} {
 		c.scheme(t, scheme)
 		background[scheme] = c.css(t, "main", "background-color")
-		for _, selector := range []string{"h1", "p", "p:last-of-type"} {
+		for _, selector := range texts {
 			if ratio := contrast(t, c.css(t, selector, "color"), background[scheme]); ratio < 7 {
 				t.Errorf("%s: the contrast of %s is %.1f, want 7 (WCAG 2.2, AAA)", scheme, selector, ratio)
 			}
