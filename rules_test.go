@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/config":     {},
 	"internal/dpop":       {},
 	"internal/journal":    {},
+	"internal/keepalive":  {},
 	"internal/simulator":  {},
 	"internal/store":      {},
 	"internal/telemetry":  {},
@@ -36,8 +37,8 @@ var mayImport = map[string][]string{
 	"internal/proxy":      {"internal/tenantmap", "internal/session", "internal/tokencache", "internal/dpop"},
 	"internal/control":    {"internal/session", "internal/tenantmap"},
 	"internal/app": {
-		"internal/config", "internal/control", "internal/dpop", "internal/helseid", "internal/journal", "internal/proxy",
-		"internal/session", "internal/store", "internal/telemetry", "internal/tenantmap", "internal/tokencache",
+		"internal/config", "internal/control", "internal/dpop", "internal/helseid", "internal/journal", "internal/keepalive",
+		"internal/proxy", "internal/session", "internal/store", "internal/telemetry", "internal/tenantmap", "internal/tokencache",
 	},
 	"cmd/sidecar":   {"internal/app"},
 	"cmd/demo":      {"internal/app", "internal/simulator"},

@@ -40,6 +40,7 @@ type house struct {
 	sessions *session.Manager
 	tenants  *tenantmap.Map
 	cache    *tokencache.Cache
+	sfm      *sfmSessions
 	proxy    *proxy.Proxy
 }
 
@@ -58,7 +59,7 @@ func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
 	steps := []func() error{
 		h.buildCallers, h.buildRoots, h.buildKeys, h.buildHelseID,
 		func() error { return h.buildSessions(at.port) },
-		h.buildTenants, h.buildCache,
+		h.buildTenants, h.buildCache, h.buildSFMSessions,
 		func() error { return h.buildProxy(at) },
 	}
 	for _, step := range steps {
@@ -139,7 +140,8 @@ func (h *house) buildSessions(port string) (err error) {
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
 		Now:                   h.helseID.Now,
-		Ended:                 func(id string) { h.cache.ForgetSubject(id) },
+		Ended:                 func(id string) { h.cache.ForgetSubject(id); h.sfm.keeper.Forget(id) },
+		Ending:                func(ctx context.Context, id string) []string { return h.sfm.logOut(ctx, id) },
 	})
 	return err
 }
@@ -173,6 +175,8 @@ func (h *house) buildCache() (err error) {
 	h.cache, err = tokencache.New(tokencache.Options{
 		Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
 		Wait: h.cfg.HelseID.Timeout, FetchTimeout: fetchTimeout, Observe: h.metrics.TokenCache,
+		Keep:   func(k tokencache.Key) bool { return h.sfm.keeps(k) },
+		Minted: func(k tokencache.Key, _ *tokencache.Token) { h.sfm.minted(k) },
 	})
 	return err
 }
@@ -188,13 +192,14 @@ func (h *house) buildProxy(at site) (err error) {
 	}
 	controls := control.New(control.Options{
 		Sessions: h.sessions, Parse: h.tenants.Parse, Owner: h.callers.owner, Stopping: at.stopping,
+		SFMSessions:   h.sfm.of,
 		LogIn:         slices.Contains(persons.grants, config.GrantUser),
 		TenantAtLogIn: h.cfg.HelseID.LoginTenant == config.LoginTenantRequestObject,
 		Problem:       func(r *http.Request, err error) any { return h.proxy.Problem(r, err) },
 	})
 	h.proxy, err = proxy.New(proxy.Options{
 		Upstreams: h.upstreams(), Tenants: h.tenants, Person: persons.find, Tokens: h.tokens(),
-		Transport: h.transport(), Control: controls.Serve, Draining: at.draining, Log: h.log,
+		Transport: h.sfm.transport, Answered: h.sfm.answered, Control: controls.Serve, Draining: at.draining, Log: h.log,
 		Gate: proxy.Gate{
 			AllowedHosts: h.cfg.Listen.AllowedHosts, AllowedOrigins: h.cfg.Listen.AllowedOrigins,
 			CallerKey: h.cfg.Listen.CallerKey.Reveal(), Caller: h.callers.check, BrowserPage: control.BrowserPage,
@@ -255,6 +260,7 @@ func (h *house) warn(msg string, attrs ...slog.Attr) {
 
 // close stops what runs in the background.
 func (h *house) close() {
+	h.sfm.keeper.Close()
 	h.cache.Close()
 	h.sessions.Close()
 }

@@ -154,6 +154,7 @@ func TestVariables(t *testing.T) {
 		{[]string{"SFM_UPSTREAM_AUDIENCES=basis=nhn:x"}, func(c *config.Config) any { return basis(c).Audience }, "nhn:x"},
 		{[]string{"SFM_RESPONSE_TIMEOUT=1m"}, func(c *config.Config) any { return c.SFM.ResponseTimeout }, time.Minute},
 		{[]string{"SFM_RESPONSE_TIMEOUT=1m"}, func(c *config.Config) any { return c.Keep.MaxSigtermDelay }, 70 * time.Second},
+		{[]string{"SFM_SESSION_KEEPALIVE=true"}, func(c *config.Config) any { return c.SFM.SessionKeepalive }, true},
 		{[]string{"SFM_SESSION_KEEPALIVE=false"}, func(c *config.Config) any { return c.SFM.SessionKeepalive }, false},
 		{[]string{"TENANTS_POLICY=any"}, func(c *config.Config) any { return c.Tenants.Policy }, "any"},
 		{[]string{"SIDECAR_ORGNR_CHECK=strict"}, func(c *config.Config) any { return c.Tenants.OrgnrCheck }, "strict"},

@@ -92,7 +92,6 @@ func TestFaults(t *testing.T) {
 		{[]string{"SFM_UPSTREAM_SCOPES=basis"}, "SFM_UPSTREAM_SCOPES", "name=value"},
 		{[]string{"SFM_UPSTREAM_AUDIENCES=other=x"}, "SFM_UPSTREAM_AUDIENCES", "other"},
 		{[]string{"SFM_RESPONSE_TIMEOUT=0s"}, "SFM_RESPONSE_TIMEOUT", "at least"},
-		{[]string{"SFM_SESSION_KEEPALIVE=true"}, "SFM_SESSION_KEEPALIVE", "not yet"},
 		{[]string{"SFM_SESSION_KEEPALIVE=sure"}, "SFM_SESSION_KEEPALIVE", "true or false"},
 		{[]string{"TENANTS_FILE=/t.yaml"}, "TENANTS_FILE", "not yet"},
 		{[]string{"TENANTS_POLICY=listed"}, "TENANTS_POLICY", "not yet"},

@@ -14,7 +14,6 @@ var notYet = []struct {
 	problem  string // what is asked for
 	mend     string
 }{
-	{"SFM_SESSION_KEEPALIVE", is("true", "1", "t"), "keeping SFM's sessions alive", unsetIt},
 	{"TENANTS_FILE", anything, "a tenant registry", unsetIt},
 	{"TENANTS_POLICY", is(PolicyListed), "listed", unsetIt},
 	{"BRREG_URL", anything, "asking this register", unsetIt},

@@ -64,6 +64,9 @@ type Options struct {
 	Parse func(parent, child, journal string) (tenantmap.Tenant, error)
 	// Problem renders a refusal as a problem document, for a session's state.
 	Problem func(r *http.Request, err error) any
+	// SFMSessions tells of the SFM sessions of a person's session, by its ID. If nil,
+	// there are none.
+	SFMSessions func(id string) []SFMSession
 	// Owner is the operating system's user behind a request, "" where users are
 	// not told apart. If nil, nobody is.
 	Owner func(r *http.Request) string
@@ -87,6 +90,9 @@ type Handler struct {
 func New(o Options) *Handler {
 	if o.Owner == nil {
 		o.Owner = func(*http.Request) string { return "" }
+	}
+	if o.SFMSessions == nil {
+		o.SFMSessions = func(string) []SFMSession { return nil }
 	}
 	return &Handler{o: o}
 }

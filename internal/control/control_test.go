@@ -316,6 +316,31 @@ func TestCallbackOfTheEPJ(t *testing.T) {
 	}
 }
 
+// SFM's own sessions are shown while the person's is active.
+func TestSFMSessions(t *testing.T) {
+	since := time.Date(2026, 3, 1, 12, 0, 0, 5, time.FixedZone("", 3600))
+	h := control.New(control.Options{
+		Sessions: &fakeSessions{status: session.Status{ID: "id", State: session.Active}},
+		SFMSessions: func(id string) []control.SFMSession {
+			return []control.SFMSession{
+				{Tenant: session.Tenant{Parent: "100100126", Child: "999944582", Journal: id}, State: "open", Since: since},
+				{Tenant: session.Tenant{Parent: "313325016", Journal: id}, State: "lost", Since: since},
+			}
+		},
+	})
+	w := httptest.NewRecorder()
+	if err := h.Serve(w, request("GET", "/_sidecar/session", "")); err != nil {
+		t.Fatal(err)
+	}
+	want := []any{
+		map[string]any{"tenant": map[string]any{"parent": "100100126", "child": "999944582", "journal": "id"}, "state": "open", "since": "2026-03-01T11:00:00Z"},
+		map[string]any{"tenant": map[string]any{"parent": "313325016", "journal": "id"}, "state": "lost", "since": "2026-03-01T11:00:00Z"},
+	}
+	if diff := cmp.Diff(want, decoded(t, w)["sfm_sessions"]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // What the sessions refuse is the front door's to render: nothing is written.
 func TestRefusalsPassThrough(t *testing.T) {
 	for _, call := range [][3]string{

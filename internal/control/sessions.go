@@ -214,8 +214,16 @@ type view struct {
 	AuthTime      *time.Time    `json:"auth_time"`
 	SecurityLevel string        `json:"security_level,omitempty"`
 	User          *user         `json:"user,omitempty"`
-	SFMSessions   []struct{}    `json:"sfm_sessions"`
+	SFMSessions   []SFMSession  `json:"sfm_sessions"`
 	Error         any           `json:"error,omitempty"`
+}
+
+// SFMSession is one of SFM's own sessions that was opened through the sidecar.
+type SFMSession struct {
+	Tenant session.Tenant `json:"tenant"`
+	// State is open or lost, Since when it came to be so.
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
 }
 
 type user struct {
@@ -225,13 +233,17 @@ type user struct {
 }
 
 func (h *Handler) view(r *http.Request, s session.Status) view {
-	v := view{State: s.State, ExpiresAt: known(s.Expires), SFMSessions: []struct{}{}}
+	v := view{State: s.State, ExpiresAt: known(s.Expires), SFMSessions: []SFMSession{}}
 	if s.State == session.Active {
 		p := s.Person
 		v.AuthTime, v.SecurityLevel = known(p.AuthTime), p.SecurityLevel
 		v.User = &user{Subject: p.Subject, Name: p.Name}
 		if p.HPRNumber != "" {
 			v.User.HPRNumber = &p.HPRNumber
+		}
+		for _, open := range h.o.SFMSessions(s.ID) {
+			open.Since = *known(open.Since)
+			v.SFMSessions = append(v.SFMSessions, open)
 		}
 	}
 	if s.Err != nil {

@@ -179,11 +179,19 @@ func (c *call) once(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	res.Request = r
+	c.tell(res.StatusCode)
 	if c.try.answered() {
 		return res, nil
 	}
 	_ = res.Body.Close()
 	return nil, c.goneWith(res.StatusCode)
+}
+
+// tell reports an answer of SFM.
+func (c *call) tell(status int) {
+	if c.p.answered != nil {
+		c.p.answered(Answer{Ask: c.ask, Token: c.token, Method: c.in.Method, Path: c.rest, Status: status})
+	}
 }
 
 // noteSilence remembers an origin that let the wait for 100 Continue run out.

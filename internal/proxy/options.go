@@ -110,6 +110,17 @@ type Call struct {
 	Added time.Duration
 }
 
+// Answer is an answer of SFM and the call it belongs to. A call that has an extra
+// attempt has two.
+type Answer struct {
+	Ask   Ask
+	Token Token
+	// Method and Path as they were sent, Path escaped, after the upstream's name, and
+	// without query.
+	Method, Path string
+	Status       int
+}
+
 // Options says what a Proxy is made of.
 type Options struct {
 	// Upstreams must not be empty. One without a name must be the only one.
@@ -124,6 +135,10 @@ type Options struct {
 	// Control serves all of /_sidecar/; its errors are rendered here. If nil,
 	// there is no such call.
 	Control func(http.ResponseWriter, *http.Request) error
+	// Answered is told of every answer of SFM, before its caller gets it, even one
+	// who has left. It must be quick and safe for concurrent use; its path is not for
+	// logs. If nil, nobody is told.
+	Answered func(Answer)
 	// Gate says who may call.
 	Gate Gate
 	// Draining, when it says true, has new calls refused. If nil, never.
@@ -143,6 +158,7 @@ type Proxy struct {
 	tokens    Tokens
 	transport http.RoundTripper
 	controls  func(http.ResponseWriter, *http.Request) error
+	answered  func(Answer)
 	gate      *gate
 	draining  func() bool
 	maxCalls  int
@@ -162,8 +178,8 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		upstreams: ups, tenants: o.Tenants, person: o.Person, tokens: o.Tokens,
-		transport: o.Transport, controls: o.Control, gate: g, draining: o.Draining,
-		maxCalls: o.MaxCalls, log: o.Log, observe: o.Observe,
+		transport: o.Transport, controls: o.Control, answered: o.Answered, gate: g,
+		draining: o.Draining, maxCalls: o.MaxCalls, log: o.Log, observe: o.Observe,
 	}
 	if p.maxCalls <= 0 {
 		p.maxCalls = defaultMaxCalls

@@ -226,6 +226,8 @@ type rig struct {
 	store   *fakeStore
 	mu      sync.Mutex
 	ended   []string
+	// ending, if not nil, is asked at a log-out.
+	ending func(ctx context.Context, id string) []string
 }
 
 func newRig(t *testing.T) *rig { return newIdleRig(t, 12*time.Hour) }
@@ -239,6 +241,12 @@ func newIdleRig(t *testing.T, idle time.Duration) *rig {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.ended = append(r.ended, id)
+		},
+		Ending: func(ctx context.Context, id string) []string {
+			if r.ending == nil {
+				return nil
+			}
+			return r.ending(ctx, id)
 		},
 	})
 	if err != nil {

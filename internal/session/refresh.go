@@ -45,6 +45,10 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 	if err := d.record.usable(time.Now()); err != nil {
 		return nil, err
 	}
+	// What renews tokens in the background is no use of the session.
+	if err := m.endIdle(ctx, id); err != nil {
+		return nil, err
+	}
 	r.PID = d.record.Person.PID
 	grant, err := m.spend(ctx, d.record.RefreshToken, r)
 	if grant != nil && grant.RefreshToken != "" {

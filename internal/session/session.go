@@ -99,6 +99,10 @@ type Options struct {
 	// Ended is told the ID of each session that ends, so that its tokens can be
 	// forgotten. May be nil.
 	Ended func(id string)
+	// Ending is told the ID of a session whose person logs out, while its tokens can
+	// still be had, and says what could not be done, in words for the EPJ. It must
+	// take a few seconds at most; the session ends in any case. May be nil.
+	Ending func(ctx context.Context, id string) (undone []string)
 }
 
 // Manager keeps the sessions. It is safe for concurrent use.
@@ -176,6 +180,19 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 	if now.Sub(time.Unix(0, d.touched.Load())) < min(touchEvery, m.o.Idle/10) {
 		return nil
 	}
+	if err := m.endIdle(ctx, id); err != nil {
+		return err
+	}
+	if err := m.markUsed(ctx, id); err != nil {
+		return err
+	}
+	d.touched.Store(now.UnixNano())
+	return nil
+}
+
+// endIdle ends an active session that was idle too long, and then is the refusal
+// that says so.
+func (m *Manager) endIdle(ctx context.Context, id string) error {
 	_, err := m.o.Store.Get(ctx, usedKey(id))
 	if errors.Is(err, store.ErrMissing) {
 		return m.dismiss(ctx, id, unused)
@@ -183,10 +200,6 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 	if err != nil {
 		return storeError(err)
 	}
-	if err := m.markUsed(ctx, id); err != nil {
-		return err
-	}
-	d.touched.Store(now.UnixNano())
 	return nil
 }
 

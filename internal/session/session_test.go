@@ -249,6 +249,28 @@ func TestSessionRunsOut(t *testing.T) {
 	})
 }
 
+// Tokens that are renewed in the background are no use of a session: it ends when
+// nobody else uses it, and gives no more of them.
+func TestRenewalIsNoUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newIdleRig(t, time.Hour)
+		handle := r.active(t)
+		id := r.ID(handle)
+		for range 3 {
+			time.Sleep(19 * time.Minute)
+			if _, err := r.Refresh(t.Context(), id, helseid.Request{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		_, err := r.Refresh(t.Context(), id, helseid.Request{})
+		wantCode(t, err, "session-expired", "")
+		if len(r.ended) != 1 {
+			t.Error("nobody was told that the session ended")
+		}
+	})
+}
+
 // However short the idle time is, a session that is used goes on.
 func TestShortIdleTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -394,6 +416,34 @@ func TestEnd(t *testing.T) {
 	}
 	_, err = r.Logout(t.Context(), link)
 	wantCode(t, err, "login-failed", "replayed")
+}
+
+// What belongs to the session elsewhere ends while its tokens can still be had, and
+// what could not be done there keeps nothing alive.
+func TestEndingComesBeforeTheEnd(t *testing.T) {
+	r := newRig(t)
+	handle := r.active(t)
+	asked := 0
+	r.ending = func(ctx context.Context, id string) []string {
+		asked++
+		if _, err := r.Refresh(ctx, id, helseid.Request{}); err != nil || id != r.ID(handle) {
+			t.Errorf("no token could be had: %v", err)
+		}
+		return []string{"something"}
+	}
+	ended, err := r.End(t.Context(), handle, "", false)
+	if err != nil || len(ended.Undone) != 1 || ended.Undone[0] != "something" {
+		t.Errorf("undone %q, %v", ended.Undone, err)
+	}
+	_, err = r.ByHandle(t.Context(), handle, "")
+	wantCode(t, err, "session-expired", "")
+	if _, err := r.End(t.Context(), handle, "", false); err == nil || asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	other := r.active(t)
+	if _, err := r.End(t.Context(), other, "another-user", false); err == nil || asked != 1 {
+		t.Error("a stranger ended something")
+	}
 }
 
 func TestEndWithoutHelseID(t *testing.T) {

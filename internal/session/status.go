@@ -11,6 +11,8 @@ import (
 
 // Status is a session as its EPJ may see it.
 type Status struct {
+	// ID files the session; it is not the handle and opens nothing.
+	ID    string
 	State State
 	// Expires is the end of the log-in, zero where HelseID did not say.
 	Expires time.Time
@@ -56,7 +58,7 @@ func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) 
 	if r.Owner != owner {
 		return Status{}, errUnknown
 	}
-	s := Status{State: r.stateAt(now), Expires: r.Expires, Person: r.Person}
+	s := Status{ID: id, State: r.stateAt(now), Expires: r.Expires, Person: r.Person}
 	if problem := r.problem(now); problem != nil {
 		s.Person, s.Err = helseid.Person{}, problem
 	}
@@ -65,7 +67,7 @@ func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) 
 	}
 	_, err = m.o.Store.Get(ctx, usedKey(id))
 	if errors.Is(err, store.ErrMissing) {
-		return Status{State: Expired, Expires: r.Expires, Err: expiredError(unused)}, nil
+		return Status{ID: id, State: Expired, Expires: r.Expires, Err: expiredError(unused)}, nil
 	}
 	if err != nil {
 		return Status{}, storeError(err)
@@ -99,6 +101,10 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 	if d.record.State == Expired {
 		return Ended{}, d.record.usable(time.Now())
 	}
+	var undone []string
+	if m.o.Ending != nil && d.record.stateAt(time.Now()) == Active {
+		undone = m.o.Ending(context.WithoutCancel(ctx), id)
+	}
 	// What is revoked is what the session held last: a refresh may have come between.
 	old, err := m.terminate(ctx, id, expiredError("the session was ended"))
 	if err != nil {
@@ -106,7 +112,7 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
-	ended := Ended{EndSessionURL: m.endSessionURL(ctx, &old, hint)}
+	ended := Ended{EndSessionURL: m.endSessionURL(ctx, &old, hint), Undone: undone}
 	if old.RefreshToken != "" && m.o.HelseID.Revoke(ctx, old.RefreshToken) != nil {
 		ended.Undone = append(ended.Undone, "HelseID could not be told to revoke the log-in; it runs out by itself")
 	}

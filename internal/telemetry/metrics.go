@@ -28,6 +28,8 @@ type Metrics struct {
 	cache      *prometheus.CounterVec
 	challenges *prometheus.CounterVec
 	skews      *prometheus.GaugeVec
+
+	sfmRefreshes *prometheus.CounterVec
 }
 
 // The upper limits of the histograms' buckets, in seconds.
@@ -55,9 +57,11 @@ func NewMetrics(version string) *Metrics {
 		cache:      counter("token_cache_total", "How calls came by their token.", "result"),
 		challenges: counter("dpop_nonce_challenges_total", "Answers that asked for another DPoP nonce.", "party"),
 		skews:      gauge("clock_skew_seconds", "How far a party's clock is ahead of ours.", "party"),
+
+		sfmRefreshes: counter("sfm_session_refreshes_total", "What became of giving SFM a new token for an open session.", "outcome"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews,
+		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews, m.sfmRefreshes,
 		buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

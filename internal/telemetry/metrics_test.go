@@ -25,6 +25,8 @@ func TestMetrics(t *testing.T) {
 	entries := 3
 	m.CacheEntries(func() int { return entries })
 	m.Sessions(func() int { return 5 })
+	m.SFMSessions(func() (int, int) { return 7, 2 })
+	m.SFMSessionRefresh("lost")
 	m.Refusal("tenant-missing")
 	m.Request("basis", http.MethodGet, "200", 120*time.Millisecond, 80*time.Microsecond)
 	m.Request("basis", "PROPFIND", "405", time.Millisecond, -time.Millisecond)
@@ -51,6 +53,9 @@ func TestMetrics(t *testing.T) {
 		`sfm_sidecar_dpop_nonce_challenges_total{party="helseid"} 1`,
 		`sfm_sidecar_clock_skew_seconds{party="helseid"} -1.5`,
 		`sfm_sidecar_sessions 5`,
+		`sfm_sidecar_sfm_sessions{state="open"} 7`,
+		`sfm_sidecar_sfm_sessions{state="lost"} 2`,
+		`sfm_sidecar_sfm_session_refreshes_total{outcome="lost"} 1`,
 	} {
 		if !strings.Contains(got, line+"\n") {
 			t.Errorf("no line %s", line)

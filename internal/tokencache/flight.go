@@ -79,7 +79,8 @@ func (c *Cache) land(f *flight, token *Token, err error) {
 		delete(c.flying, f.key.Subject)
 	}
 	listed := c.flights[f.key] == f
-	renewed := listed && f.renewal && err == nil
+	kept := listed && err == nil
+	renewed := kept && f.renewal
 	if listed {
 		delete(c.flights, f.key)
 		if err == nil {
@@ -92,6 +93,9 @@ func (c *Cache) land(f *flight, token *Token, err error) {
 	close(f.done)
 	if renewed {
 		c.opts.Observe("renewed")
+	}
+	if kept {
+		c.opts.Minted(f.key, token)
 	}
 }
 

@@ -618,3 +618,27 @@ func BenchmarkHitInParallel(b *testing.B) {
 		}
 	})
 }
+
+func TestMintedTellsOfEveryTokenThatIsKept(t *testing.T) {
+	var c *Cache
+	var told []string
+	opts := defaults()
+	opts.Minted = func(k Key, token *Token) {
+		c.Entries() // may call into the cache
+		if got, err := c.Token(context.Background(), k, nil); err != nil || got != token || k != keyA {
+			t.Errorf("the token is not held: %v", err)
+		}
+		told = append(told, token.AccessToken)
+	}
+	inBubble(t, opts, func(t *testing.T, made *Cache) {
+		c = made
+		m := &mill{lifetime: hour}
+		want(t, c, m, 1)
+		time.Sleep(55 * time.Minute) // renewed
+		want(t, c, m, 2)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"t1", "t2"}, told); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}

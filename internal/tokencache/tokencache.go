@@ -117,6 +117,9 @@ type Options struct {
 	// Keep is asked when a token is due for its renewal and was not used since the last one: true renews it all the
 	// same, because an open session at the receiver depends on it, say. It may call into the cache. If nil, none is kept.
 	Keep func(Key) bool
+	// Minted is told of every token that comes to be held, fetched or renewed. It is called in the
+	// flight's goroutine, after those who waited were told, and may call into the cache. If nil, nobody is told.
+	Minted func(Key, *Token)
 }
 
 // Cache keeps tokens. It is safe for concurrent use. [Cache.Close] ends it.
@@ -162,6 +165,9 @@ func New(opts Options) (*Cache, error) {
 	}
 	if opts.Observe == nil {
 		opts.Observe = func(string) {}
+	}
+	if opts.Minted == nil {
+		opts.Minted = func(Key, *Token) {}
 	}
 	c := &Cache{
 		opts:     opts,
