@@ -37,8 +37,10 @@ func TestWhatMakesAnSFMSessionKnown(t *testing.T) {
 			s := &sfmSessions{tokens: &tokens{}, upstreams: map[string]*proxy.Upstream{"basis": ask().Upstream}}
 			var err error
 			s.keeper, err = keepalive.New(keepalive.Options{
-				Token: func(context.Context, keepalive.Key) (keepalive.Token, error) { return keepalive.Token{}, errors.New("none") },
-				Post:  func(context.Context, keepalive.Key, string, keepalive.Token) (int, error) { return 0, nil },
+				Token: func(context.Context, keepalive.Key) (keepalive.Token, error) {
+					return keepalive.Token{}, errors.New("none")
+				},
+				Post: func(context.Context, keepalive.Key, string, keepalive.Token) (int, error) { return 0, nil },
 			})
 			if err != nil {
 				t.Fatal(err)

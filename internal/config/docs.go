@@ -70,7 +70,7 @@ var meanings = map[string]wording{
 	"SFM_UPSTREAM_SCOPES":    {sectionSFM, "", "`name=scope[ scope]` pairs, comma separated, for another NHN API behind the same log-in (its own token, same person and organizations)"},
 	"SFM_UPSTREAM_AUDIENCES": {sectionSFM, "", "`name=audience` pairs, comma separated; the others' audience is `" + SFMAudience + "`"},
 	"SFM_RESPONSE_TIMEOUT":   {sectionSFM, "", "how long SFM may take until its response headers; bodies are never timed out"},
-	"SFM_SESSION_KEEPALIVE":  {sectionSFM, "", "call SFM's `Session/refresh` after renewing the token of an open SFM session"},
+	"SFM_SESSION_KEEPALIVE":  {sectionSFM, "", "call SFM's `Session/refresh` after renewing the token of an open SFM session. `false`: the EPJ does; the sessions are still shown, and ended at log-out"},
 	"TENANTS_FILE":           {sectionSFM, "", "YAML registry of tenants, or a directory of such files; watched and reloaded, a broken file keeps the last good one"},
 	"TENANTS_POLICY":         {sectionSFM, "`listed` with a file, else `any`", "`listed`: only combinations in the registry; `any`: every well-formed one"},
 	"SIDECAR_ORGNR_CHECK":    {sectionSFM, "", "check digit (modulus 11) of organization numbers: `warn`, or `strict` (refused). Some of NHN's own test numbers fail it"},
