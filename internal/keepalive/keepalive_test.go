@@ -213,6 +213,16 @@ func TestLost(t *testing.T) {
 	})
 }
 
+// The EPJ's own refresh may come just when the old token has run out: it counts.
+func TestRefreshedAtTheLastMoment(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, w *world) {
+		w.create(keyA)
+		w.lose(w.sessions["person-1"][keyA.folded()], new(tries))
+		w.wantStates(Open)
+		w.wantEvents()
+	})
+}
+
 // No token comes: HelseID is down, or refuses.
 func TestLostForWantOfAToken(t *testing.T) {
 	for name, tt := range map[string]struct {

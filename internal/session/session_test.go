@@ -444,6 +444,10 @@ func TestEndingComesBeforeTheEnd(t *testing.T) {
 	if _, err := r.End(t.Context(), other, "another-user", false); err == nil || asked != 1 {
 		t.Error("a stranger ended something")
 	}
+	pending, _, _, _ := r.pending(t, session.Begin{})
+	if _, err := r.End(t.Context(), pending, "", false); err != nil || asked != 1 {
+		t.Errorf("a log-in that nobody finished has nothing to end: %v", err)
+	}
 }
 
 func TestEndWithoutHelseID(t *testing.T) {

@@ -635,8 +635,8 @@ func TestMintedTellsOfEveryTokenThatIsKept(t *testing.T) {
 		m := &mill{lifetime: hour}
 		want(t, c, m, 1)
 		time.Sleep(55 * time.Minute) // renewed
-		want(t, c, m, 2)
 		synctest.Wait()
+		want(t, c, m, 2)
 		if diff := cmp.Diff([]string{"t1", "t2"}, told); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
