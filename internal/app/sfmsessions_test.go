@@ -164,6 +164,49 @@ func TestSFMSessionSurvivesAFailure(t *testing.T) {
 	if s := w.atSFM(tenant.Parent); s.State != simulator.SFMSessionOpen {
 		t.Errorf("the session is %s", s.State)
 	}
+	var refused, taken simulator.Operation
+	for _, op := range w.sim.Ledger() {
+		switch {
+		case op.Name == "refreshSession" && !op.Accepted:
+			refused = op
+		case op.Name == "refreshSession" && op.Status == http.StatusNoContent:
+			taken = op
+		}
+	}
+	if refused.TokenHash == "" || refused.TokenHash == taken.TokenHash {
+		t.Error("the token that SFM called invalid was sent again")
+	}
+}
+
+// A person's session that ends for any other reason takes its SFM sessions along.
+func TestSFMSessionEndsWithThePerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	handle := w.logIn("lege")
+	w.sfmSession(handle, simulator.Tenants()[0])
+	w.sim.SetKnobs(claim("helseid://claims/identity/pid", simulator.Persons()[1].PID))
+	w.wantCode(w.call(handle, 1), "token-mismatch")
+	if n := w.metric(`sfm_sidecar_sfm_sessions{state="open"}`); n != 0 {
+		t.Errorf("%v sessions are kept for nobody", n)
+	}
+}
+
+// SFM gets a new token as soon as there is one, so that there is time for another try.
+// (Without being told, it would be found more than a second later.)
+func TestSFMSessionIsRefreshedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := shortLived(t, 12)
+	handle, tenant := w.logIn("lege"), simulator.Tenants()[0]
+	w.sfmSession(handle, tenant)
+	var renewed time.Time
+	eventually(t, "the renewal", func() bool {
+		renewed = time.Now()
+		return w.metric(`sfm_sidecar_token_cache_total{result="renewed"}`) == 1
+	})
+	eventually(t, "the refresh", func() bool { return w.atSFM(tenant.Parent).NewTokens == 1 })
+	if took := time.Since(renewed); took > time.Second {
+		t.Errorf("SFM got its token %v after the renewal", took)
+	}
 }
 
 // Switched off, nothing is refreshed, and the EPJ sees what became of it.
