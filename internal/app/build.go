@@ -18,7 +18,6 @@ import (
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/session"
-	"sfm-sidecar/internal/store"
 	"sfm-sidecar/internal/telemetry"
 	"sfm-sidecar/internal/tenantmap"
 	"sfm-sidecar/internal/tokencache"
@@ -33,10 +32,11 @@ type house struct {
 	callers *callers
 	roots   *x509.CertPool
 
+	kept     identity  // what sessions that survive a restart need; empty where none does
 	key      *dpop.Key // nil with SFM_API=v1
 	keys     *helseid.KeyRing
 	helseID  *helseid.Client
-	store    *store.Memory
+	store    sessionStore
 	sessions *session.Manager
 	tenants  *tenantmap.Map
 	cache    *tokencache.Cache
@@ -55,20 +55,21 @@ type site struct {
 
 // build makes the rooms.
 func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
-	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(at.version), store: store.NewMemory()}
+	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(at.version)}
 	steps := []func() error{
-		h.buildCallers, h.buildRoots, h.buildKeys, h.buildHelseID,
+		h.buildCallers, h.buildRoots, h.buildStore, h.buildKeys, h.buildHelseID,
 		func() error { return h.buildSessions(at.port) },
 		h.buildTenants, h.buildCache, h.buildSFMSessions,
 		func() error { return h.buildProxy(at) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
+			h.closeStore()
 			return nil, err
 		}
 	}
 	h.metrics.CacheEntries(h.cache.Entries)
-	h.metrics.Sessions(func() int { return h.store.Len("used") })
+	h.metrics.Sessions(func() int { return h.store.Len(session.KindUsed) })
 	return h, nil
 }
 
@@ -97,7 +98,7 @@ func (h *house) buildRoots() error {
 
 func (h *house) buildKeys() (err error) {
 	if h.cfg.SFM.API == config.APIv2 {
-		if h.key, err = dpop.NewKey(); err != nil {
+		if h.key, err = h.kept.dpopKey(); err != nil {
 			return fmt.Errorf("making the DPoP key: %w", err)
 		}
 	}
@@ -135,7 +136,7 @@ func (h *house) buildSessions(port string) (err error) {
 		params.Set("acr_values", h.cfg.HelseID.ACRValues)
 	}
 	h.sessions, err = session.New(session.Options{
-		Store: h.store, HelseID: h.helseID, Scopes: h.cfg.AllLoginScopes(),
+		Store: h.store, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
 		RedirectURI: redirect, BaseURL: base, Params: params,
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
@@ -263,4 +264,5 @@ func (h *house) close() {
 	h.sfm.keeper.Close()
 	h.cache.Close()
 	h.sessions.Close()
+	h.closeStore()
 }

@@ -20,6 +20,7 @@ func check(c *Config, vars map[string]string, found *findings) {
 	checkListeners(c, found)
 	checkCallers(c, found)
 	checkKeep(&c.Keep, found)
+	checkKeyring(&c.Keep, found)
 	checkTimes(c, vars, found)
 }
 
@@ -37,7 +38,7 @@ func checkChoices(c *Config, found *findings) {
 	choose("SFM_API", c.SFM.API, APIv1, APIv2)
 	choose("TENANTS_POLICY", c.Tenants.Policy, PolicyAny, PolicyListed)
 	choose("SIDECAR_ORGNR_CHECK", c.Tenants.OrgnrCheck, "warn", "strict")
-	choose("SIDECAR_SESSION_STORE", c.Keep.SessionStore, "memory", "keyring")
+	choose("SIDECAR_SESSION_STORE", c.Keep.SessionStore, StoreMemory, StoreKeyring)
 	choose("SIDECAR_CLOCK", c.Keep.Clock, ClockCorrect, ClockSystem)
 	choose("LOG_LEVEL", c.Log.Level, "debug", "info", "warn", "error")
 	choose("LOG_FORMAT", c.Log.Format, "auto", "text", "json")

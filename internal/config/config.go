@@ -52,7 +52,8 @@ const (
 	PolicyAny    = "any"    // every well-formed tenant
 	PolicyListed = "listed" // only tenants in the registry
 
-	StoreMemory = "memory" // sessions and tokens live and die with the process
+	StoreMemory  = "memory"  // sessions and tokens live and die with the process
+	StoreKeyring = "keyring" // sessions live on in the operating system's key store
 )
 
 // SFMAudience is the audience of a token for SFM, and so the default audience of

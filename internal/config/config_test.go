@@ -174,7 +174,7 @@ func TestVariables(t *testing.T) {
 
 		{[]string{"SIDECAR_STORE=memory"}, func(c *config.Config) any { return c.Keep.Store }, "memory"},
 		{[]string{"SIDECAR_STORE_TIMEOUT=1s"}, func(c *config.Config) any { return c.Keep.StoreTimeout }, time.Second},
-		{[]string{"SIDECAR_SESSION_STORE=memory"}, func(c *config.Config) any { return c.Keep.SessionStore }, "memory"},
+		{[]string{"SIDECAR_SESSION_STORE=keyring"}, func(c *config.Config) any { return c.Keep.SessionStore }, "keyring"},
 		{[]string{"SIDECAR_SESSION_IDLE=1h"}, func(c *config.Config) any { return c.Keep.SessionIdle }, time.Hour},
 		{[]string{"SIDECAR_CACHE_ENTRIES=7"}, func(c *config.Config) any { return c.Keep.CacheEntries }, 7},
 		{[]string{"SIDECAR_REFRESH_BEFORE=0"}, func(c *config.Config) any { return c.Keep.RefreshBefore }, time.Duration(0)},

@@ -23,7 +23,6 @@ var notYet = []struct {
 	{"SIDECAR_ENABLE_QUIT", is("true", "1", "t"), "ending the process over HTTP", unsetIt},
 	{"SIDECAR_STORE", not(StoreMemory), "a shared store", unsetIt},
 	{"SIDECAR_STORE_KEY", anything, "a shared store", unsetIt},
-	{"SIDECAR_SESSION_STORE", is("keyring"), "keyring", unsetIt},
 	{"SIDECAR_AUDIT_FILE", anything, "an audit stream", unsetIt},
 	{"OTEL_EXPORTER_OTLP_ENDPOINT", anything, "exporting traces", unsetIt},
 	{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", anything, "exporting traces", unsetIt},

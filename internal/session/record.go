@@ -112,8 +112,23 @@ func (r *record) ttl(now time.Time) time.Duration {
 	return remembered
 }
 
-func sessionKey(id string) store.Key { return store.Key{Kind: "session", ID: id} }
-func usedKey(id string) store.Key    { return store.Key{Kind: "used", ID: id} }
+// Kinds of entries and locks for a store that does not keep all of them alike.
+const (
+	// KindRecord is a session itself, KindUsed the note that it is in use: an
+	// active session without it was idle for too long.
+	KindRecord, KindUsed = "session", "used"
+	// KindRefresh is the lock under which a session's refresh token is spent.
+	KindRefresh = "refresh"
+)
+
+func sessionKey(id string) store.Key { return store.Key{Kind: KindRecord, ID: id} }
+func usedKey(id string) store.Key    { return store.Key{Kind: KindUsed, ID: id} }
+
+// Lives says whether an entry of [KindRecord] is a session that may be used now.
+func Lives(entry []byte) bool {
+	r := new(record)
+	return json.Unmarshal(entry, r) == nil && r.usable(time.Now()) == nil
+}
 
 // read returns the record of a session, which must not be modified.
 func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {

@@ -28,7 +28,7 @@ type answer interface {
 // ctx bounds the wait for the session's other refreshes. What follows has a time
 // of its own: a refresh that was sent can't be taken back.
 func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*helseid.Grant, error) {
-	hold, err := m.o.Store.Lock(ctx, store.Key{Kind: "refresh", ID: id})
+	hold, err := m.o.Store.Lock(ctx, store.Key{Kind: KindRefresh, ID: id})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("waiting for other refreshes of the session: %w", err)
