@@ -37,17 +37,8 @@ func TestScripts(t *testing.T) {
 }
 
 func prepare(env *testscript.Env) error {
-	client, key, err := simulator.NewClient("script-epj")
+	sim, err := standIns(env)
 	if err != nil {
-		return err
-	}
-	sim, err := simulator.Start(simulator.Options{Clients: []simulator.Client{client}})
-	if err != nil {
-		return err
-	}
-	env.Defer(func() { _ = sim.Close() })
-	env.Setenv("KEY", filepath.Join(env.WorkDir, "client.jwk"))
-	if err := os.WriteFile(env.Getenv("KEY"), key, 0o600); err != nil {
 		return err
 	}
 	tenant := simulator.Tenants()[0]
@@ -66,6 +57,25 @@ func prepare(env *testscript.Env) error {
 	}
 	return nil
 }
+
+// standIns are a HelseID that knows one client, whose key goes to $KEY, and an SFM.
+func standIns(env *testscript.Env) (*simulator.Running, error) {
+	client, key, err := simulator.NewClient("script-epj")
+	if err != nil {
+		return nil, err
+	}
+	sim, err := simulator.Start(simulator.Options{Clients: []simulator.Client{client}})
+	if err != nil {
+		return nil, err
+	}
+	env.Defer(func() { _ = sim.Close() })
+	env.Values[simulatorValue{}] = sim
+	env.Setenv("KEY", filepath.Join(env.WorkDir, "client.jwk"))
+	return sim, os.WriteFile(env.Getenv("KEY"), key, 0o600)
+}
+
+// simulatorValue is where a script's commands find its stand-ins.
+type simulatorValue struct{}
 
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

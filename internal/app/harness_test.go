@@ -44,6 +44,7 @@ type world struct {
 	base    string
 	stop    context.CancelFunc
 	client  *http.Client
+	env     []string // the sidecar's, to start another one
 }
 
 // setup is what a test wants to be different.
@@ -76,12 +77,13 @@ func newWorld(t testing.TB, s setup) *world {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       time.Minute,
 	}}
-	w.start(append([]string{
+	w.env = append([]string{
 		"HELSEID_ISSUER=" + sim.HelseID, "HELSEID_CLIENT_ID=" + clientID, "HELSEID_CLIENT_JWK=" + string(key),
 		"SFM_UPSTREAMS=basis=" + sim.SFM + ",session=" + sim.SFM,
 		"SIDECAR_LISTEN=127.0.0.1:0", "SIDECAR_ADMIN_LISTEN=127.0.0.1:0", "SIDECAR_MAX_SIGTERM_DELAY=10s",
 		"LOG_LEVEL=debug", "LOG_FORMAT=json",
-	}, expand(s.env, sim)...))
+	}, expand(s.env, sim)...)
+	w.start(w.env)
 	return w
 }
 

@@ -94,7 +94,7 @@ var meanings = map[string]wording{
 	"SIDECAR_STORE":             {sectionRunning, "", "`memory`, or `redis://…`, `rediss://…` (Redis or Valkey; cluster and sentinel too): sessions and tokens shared by all replicas"},
 	"SIDECAR_STORE_KEY":         {sectionRunning, "required with a shared store", "base64 of 32 bytes, comma-separated list: the first seals, all open"},
 	"SIDECAR_STORE_TIMEOUT":     {sectionRunning, "", "how long one call to the shared store may take"},
-	"SIDECAR_SESSION_STORE":     {sectionRunning, "", "`memory`, or `keyring`: refresh token and DPoP key in the operating system's key store, for a desktop"},
+	"SIDECAR_SESSION_STORE":     {sectionRunning, "", "`memory`, or `keyring`: refresh token and DPoP key in the operating system's key store, for a desktop: a log-in then outlives a restart, until its end or `SIDECAR_SESSION_IDLE`. Without a key store that answers there is no start"},
 	"SIDECAR_SESSION_IDLE":      {sectionRunning, "", "a session unused this long ends (keep-alive is no use)"},
 	"SIDECAR_CACHE_ENTRIES":     {sectionRunning, "", "tokens kept in memory; the least recently used leave first"},
 	"SIDECAR_REFRESH_BEFORE":    {sectionRunning, "", "renew this long before expiry in the background (never more than 20 % of the lifetime; ±10 % jitter), for tokens used since the last renewal or belonging to an open SFM session. `0s` = never early"},

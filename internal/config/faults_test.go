@@ -131,7 +131,6 @@ func TestFaults(t *testing.T) {
 		{[]string{"SIDECAR_STORE=redis://h"}, "SIDECAR_STORE", "not yet"},
 		{[]string{"SIDECAR_STORE_KEY=x"}, "SIDECAR_STORE_KEY", "not yet"},
 		{[]string{"SIDECAR_STORE_TIMEOUT=0s"}, "SIDECAR_STORE_TIMEOUT", "at least"},
-		{[]string{"SIDECAR_SESSION_STORE=keyring", "SIDECAR_STORE=redis://h"}, "SIDECAR_SESSION_STORE", "shared store"},
 		{[]string{"SIDECAR_SESSION_STORE=disk"}, "SIDECAR_SESSION_STORE", "memory"},
 		{[]string{"SIDECAR_SESSION_IDLE=0s"}, "SIDECAR_SESSION_IDLE", "at least"},
 		{[]string{"SIDECAR_CACHE_ENTRIES=0"}, "SIDECAR_CACHE_ENTRIES", "less than 1"},

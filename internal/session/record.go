@@ -114,9 +114,11 @@ func (r *record) ttl(now time.Time) time.Duration {
 
 // Kinds of entries and locks for a store that does not keep all of them alike.
 const (
-	// KindRecord is a session itself, KindUsed the note that it is in use: an
-	// active session without it was idle for too long.
-	KindRecord, KindUsed = "session", "used"
+	// KindRecord is a session itself.
+	KindRecord = "session"
+	// KindUsed is the note that a session is in use: an active one without it was
+	// idle for too long.
+	KindUsed = "used"
 	// KindRefresh is the lock under which a session's refresh token is spent.
 	KindRefresh = "refresh"
 )
