@@ -8,10 +8,19 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zalando/go-keyring"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+	"sfm-sidecar/internal/telemetry"
 )
 
 func TestIdentityIsReadBack(t *testing.T) {
@@ -108,4 +117,30 @@ func TestKeyringServiceIsTheSidecarsOwn(t *testing.T) {
 			t.Errorf("shared: %s", other)
 		}
 	}
+}
+
+// Active sessions alone go to the key store, and the end leaves nothing running:
+// a goroutine that stays fails the bubble.
+func TestHouseWithAKeyring(t *testing.T) {
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+	synctest.Test(t, func(t *testing.T) {
+		keyring.MockInit()
+		cfg := new(config.Config)
+		cfg.Keep.SessionStore, cfg.Keep.CacheEntries = config.StoreKeyring, 1
+		h := &house{cfg: cfg, log: slog.New(slog.DiscardHandler), metrics: telemetry.NewMetrics("test")}
+		if err := errors.Join(h.buildStore(), h.buildCache()); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range map[string]bool{"pending": false, "expired": false, "active": true} {
+			key := store.Key{Kind: session.KindRecord, ID: id}
+			if err := h.store.Put(t.Context(), key, []byte(`{"state":"`+id+`","begun":"2026-01-01T00:00:00Z"}`), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if _, err := keyring.Get(keyringService(cfg), "session/"+id); (err == nil) != want {
+				t.Errorf("%s: %v", id, err)
+			}
+		}
+		h.close()
+	})
 }

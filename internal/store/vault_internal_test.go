@@ -285,3 +285,30 @@ func FuzzVaultHead(f *testing.F) {
 		}
 	})
 }
+
+// A removal that is cut off, and so is its repetition, is finished by the third.
+func TestVaultRemovalThatIsCutOff(t *testing.T) {
+	for first := range 14 {
+		for second := range 14 {
+			keys := newFakeKeys()
+			v := &vault{keys, "s"}
+			if err := v.put("n", text("a", 6000), time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			for _, calls := range []int{first, second, 1000} {
+				keys.calls, keys.fail = 0, func(string, string) error {
+					if keys.calls > calls {
+						return errDown
+					}
+					return nil
+				}
+				if err := v.remove("n"); (err != nil) != (keys.calls > calls) {
+					t.Errorf("dead after %d calls: %v", calls, err)
+				}
+			}
+			if left := keys.names(); len(left) != 0 {
+				t.Errorf("dead after %d and %d calls: %v are left", first, second, left)
+			}
+		}
+	}
+}
