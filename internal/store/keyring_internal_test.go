@@ -312,6 +312,7 @@ func TestKeyringThatFails(t *testing.T) {
 		}
 		keys.set(func() { keys.fail = nil })
 		put(t, k, live("a"), 10*time.Hour)
+		synctest.Wait() // for the note
 
 		keys.set(func() { keys.fail = down() })
 		warned.Store(0)
@@ -628,16 +629,29 @@ func TestUseOwnBus(t *testing.T) {
 // The last word reaches the key store, however short before the end it is said.
 func TestKeyringCloseWritesWhatIsOwed(t *testing.T) {
 	for range 30 { // which the writer sees first, the note or the end, is chance
-		keys := newFakeKeys()
-		k := open(t, keys)
-		put(t, k, live("a"), time.Hour)
-		if err := k.Put(t.Context(), note, []byte("last"), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		k.Close()
-		if v, _, err := k.vault.get("used/one"); err != nil || string(v) != "last" {
-			t.Fatalf("%q, %v", v, err)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			keys := newFakeKeys()
+			k := open(t, keys)
+			put(t, k, live("a"), time.Hour)
+			synctest.Wait()
+			hang := make(chan struct{})
+			keys.set(func() { keys.hang = hang })
+			for _, key := range []Key{{"used", "two"}, note} { // the writer is busy with the first
+				if err := k.Put(t.Context(), key, []byte("last"), time.Hour); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			var wg sync.WaitGroup
+			wg.Go(k.Close)
+			synctest.Wait()
+			keys.set(func() { keys.hang = nil })
+			close(hang)
+			wg.Wait()
+			if v, _, err := k.vault.get("used/one"); err != nil || string(v) != "last" {
+				t.Errorf("%q, %v", v, err)
+			}
+		})
 	}
 }
 
