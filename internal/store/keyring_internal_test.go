@@ -725,3 +725,36 @@ func TestKeyringWritersTakeTurns(t *testing.T) {
 		})
 	}
 }
+
+// A record that is in the key store has its note there: without it, a process that
+// is killed at once would lose the log-in.
+func TestKeyringNoteIsThereWithTheRecord(t *testing.T) {
+	for range 30 { // the order without the rule is chance
+		synctest.Test(t, func(t *testing.T) {
+			keys := newFakeKeys()
+			k := open(t, keys)
+			hang := make(chan struct{})
+			keys.set(func() {
+				keys.hang = hang
+				keys.fail = func(op, item string) error {
+					if _, noted := keys.items["service:used/one"]; op == "set" && item == "session/one" && !noted {
+						t.Error("the record came without its note")
+					}
+					return nil
+				}
+			})
+			// The writer is busy while both are said.
+			if err := k.Put(t.Context(), Key{"used", "two"}, nil, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			var wg sync.WaitGroup
+			wg.Go(func() { put(t, k, live("a"), time.Hour) })
+			synctest.Wait()
+			keys.set(func() { keys.hang = nil })
+			close(hang)
+			wg.Wait()
+			k.Close()
+		})
+	}
+}

@@ -114,12 +114,28 @@ func (k *Keyring) run() {
 	}
 }
 
+// debtors are the keys of which something is owed, notes first: whoever makes a
+// record has noted its use before, and a record without a note is of no use.
+func (k *Keyring) debtors() []Key {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	keys := slices.Collect(maps.Keys(k.owed))
+	slices.SortFunc(keys, func(a, b Key) int {
+		switch {
+		case a.Kind == b.Kind:
+			return 0
+		case a.Kind == k.o.Note:
+			return -1
+		default:
+			return 1
+		}
+	})
+	return keys
+}
+
 // pay tries to write what is owed, each entry once.
 func (k *Keyring) pay() {
-	k.mu.Lock()
-	debtors := slices.Collect(maps.Keys(k.owed))
-	k.mu.Unlock()
-	for _, key := range debtors {
+	for _, key := range k.debtors() {
 		d, _ := k.debtOf(key)
 		if d == nil {
 			continue
