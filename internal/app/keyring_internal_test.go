@@ -141,6 +141,7 @@ func TestHouseWithAKeyring(t *testing.T) {
 				t.Errorf("%s: %v", id, err)
 			}
 		}
-		h.close()
+		h.cache.Close()
+		h.closeStore()
 	})
 }
