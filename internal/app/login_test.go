@@ -113,7 +113,7 @@ func TestExpectedPerson(t *testing.T) {
 		handle, link = w.begin(body)
 		w.wantCode(w.browse(link, "vikar"), "person-mismatch")
 		a := w.call(handle, 0)
-		w.wantCode(a, "person-mismatch")
+		w.wantCode(a, "login-failed")
 		if p := problemOf(t, a); p.Retryable || p.Hint == "" {
 			t.Errorf("%s: the refusal does not say what to do", member)
 		}
