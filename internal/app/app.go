@@ -82,7 +82,7 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 	s.server.wait, s.server.cutOff = s.house.proxy.Wait, s.house.proxy.CutOff
 	s.server.add(s.listeners.app, s.house.proxy, s.house.callers)
 	s.server.add(s.listeners.callback, s.pages(), s.house.callers)
-	s.server.add(s.listeners.admin, s.admin(), new(callers))
+	s.server.add(s.listeners.admin, s.admin(), s.house.callers)
 	s.greet(log, cfg)
 	if file := cfg.HelseID.ClientJWKFile; file != "" {
 		go watchKey(ctx, file, cfg.HelseID.ClientJWK.Reveal(), s.house.keys, log)
@@ -98,11 +98,21 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 func (s *Sidecar) pages() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !control.BrowserPage(r) {
-			s.house.proxy.Refuse(w, r, &refusal{"control-unknown", "this address serves the log-in pages alone"})
+			s.elsewhere(w, r, "this address serves the log-in pages alone")
 			return
 		}
 		s.house.proxy.ServeHTTP(w, r)
 	})
+}
+
+// elsewhere refuses what a listener does not serve. The gate comes first, as it
+// does everywhere but before probes and metrics.
+func (s *Sidecar) elsewhere(w http.ResponseWriter, r *http.Request, detail string) {
+	err := s.house.proxy.Admit(r)
+	if err == nil {
+		err = &refusal{"control-unknown", detail}
+	}
+	s.house.proxy.Refuse(w, r, err)
 }
 
 // admin serves probes and metrics.
@@ -112,8 +122,10 @@ func (s *Sidecar) admin() http.Handler {
 		switch r.URL.Path {
 		case "/metrics":
 			metrics.ServeHTTP(w, r)
-		default:
+		case "/startup", "/readyz", "/livez":
 			probes.ServeHTTP(w, r)
+		default:
+			s.elsewhere(w, r, "this address serves /startup, /readyz, /livez and /metrics alone")
 		}
 	})
 }

@@ -319,7 +319,8 @@ func TestEndCutsOff(t *testing.T) {
 }
 
 // Where the operating system's users are told apart, the browser of an allowed
-// one reaches the pages on their own port, and another's does not.
+// one reaches the pages on their own port, and another's does not. (Written like
+// SIDECAR_LISTEN, the callback's address would mean the same listener.)
 func TestPagesForAllowedUsers(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -332,7 +333,7 @@ func TestPagesForAllowedUsers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, setup{env: []string{
-				fmt.Sprintf("SIDECAR_ALLOWED_UIDS=%d,%d", tt.uid, 54321), "SIDECAR_CALLBACK_LISTEN=127.0.0.1:0",
+				fmt.Sprintf("SIDECAR_ALLOWED_UIDS=%d,%d", tt.uid, 54321), "SIDECAR_CALLBACK_LISTEN=localhost:0",
 			}})
 			if tt.status == http.StatusOK {
 				w.logIn("lege")
@@ -343,5 +344,36 @@ func TestPagesForAllowedUsers(t *testing.T) {
 				t.Errorf("%d %s", a.status, a.header.Get("Sidecar-Error"))
 			}
 		})
+	}
+}
+
+// Every listener's gate stands before all but probes and metrics; what a listener
+// does not serve is refused in the one form.
+func TestOtherListenersHaveTheGateToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{env: []string{"SIDECAR_CALLBACK_LISTEN=localhost:0"}})
+	_, link := w.begin("{}")
+	pages, err := url.Parse(link)
+	if err != nil {
+		t.Fatal("the log-in link is no address")
+	}
+	for base, open := range map[string]string{"http://" + w.sidecar.AdminAddr(): "/livez", "http://" + pages.Host: ""} {
+		for host, want := range map[string]string{"localhost": "control-unknown", "evil.example": "host-refused"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/quit", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			a := w.send(r)
+			if p := problemOf(t, a); p.Type != "urn:sfm-sidecar:problem:"+want {
+				t.Errorf("%s: %s, want %s", host, p.Type, want)
+			}
+			if r.URL.Path = open; open == "" {
+				continue
+			}
+			if a := w.send(r); a.status != http.StatusOK {
+				t.Errorf("a probe as %s: %d", host, a.status)
+			}
+		}
 	}
 }

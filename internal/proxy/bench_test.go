@@ -38,7 +38,7 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	ours, err := New(Options{
 		Upstreams: []Upstream{{Name: "basis", URL: to, Scheme: "DPoP"}},
-		Tenants:   fakeTenants{}, Tokens: sameToken{Token{AccessToken: token, Type: "DPoP", Source: "hit"}}, Transport: proving,
+		Tenants:   fakeTenants{}, Tokens: sameToken{Token{AccessToken: token, Type: "DPoP"}}, Transport: proving,
 		Gate: Gate{CallerKey: "a key of decent length"},
 	})
 	if err != nil {

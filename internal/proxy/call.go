@@ -225,9 +225,6 @@ func (c *call) attrs(sum Call) []slog.Attr {
 		attrs = append(attrs, slog.String("upstream", c.upstream.Name),
 			slog.Float64("sfm_ms", ms(c.watch.sfm)), slog.Float64("added_ms", ms(sum.Added)))
 	}
-	if c.token.Source != "" {
-		attrs = append(attrs, slog.String("token", c.token.Source))
-	}
 	if c.outcome != 0 {
 		attrs = append(attrs, slog.Int("sfm_status", c.outcome))
 	}

@@ -63,8 +63,7 @@ type pass struct {
 	preflight bool   // a browser asks whether it may ask (CORS)
 }
 
-// Admit judges a request of another listener, the status page's for one, by
-// the same rules. Its error is for Refuse.
+// Admit judges a request of another listener by the same rules. Its error is for Refuse.
 func (p *Proxy) Admit(r *http.Request) error {
 	_, err := p.gate.check(r, false)
 	return err

@@ -65,7 +65,7 @@ func (f *fakeTokens) Token(ctx context.Context, a Ask) (Token, error) {
 	if kind == "" {
 		kind = a.Upstream.Scheme
 	}
-	return Token{AccessToken: fmt.Sprintf("token-%d", f.n+1), Type: kind, Source: "hit"}, nil
+	return Token{AccessToken: fmt.Sprintf("token-%d", f.n+1), Type: kind}, nil
 }
 
 func (f *fakeTokens) Forget(Ask, Token) bool {

@@ -65,8 +65,6 @@ type Token struct {
 	Type string
 	// Until is the last moment at which it may be sent; zero: any.
 	Until time.Time
-	// Source says where it came from ("hit", "fetched", …), for the log line.
-	Source string
 	// Held is for the one who gave the token: it comes back in Forget.
 	Held any
 }
