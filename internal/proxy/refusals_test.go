@@ -277,3 +277,26 @@ func TestNewNamesEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// However the path is spelt, a prescription whose outcome is unknown has its own
+// hint, and a segment that some server may read as .. is refused.
+func TestSpellingsOfPaths(t *testing.T) {
+	for rest, prescription := range map[string]bool{
+		"/Patient/$sendMedication": true, "/Patient/%24sendMedication": true, "/Patient/$SENDMEDICATION/": true,
+		"/Patient/$sendMedication;v=1": true, "/Patient/$getMedication": false, "/": false, "": false,
+	} {
+		if got := hintAfter("upstream-timeout", rest) != ""; got != prescription {
+			t.Errorf("%q: hint %v", rest, got)
+		}
+		if hintAfter("upstream-unavailable", rest) != "" {
+			t.Errorf("%q: a hint though nothing was sent", rest)
+		}
+	}
+	for path, dots := range map[string]bool{
+		"/a/../b": true, "/a/..;/b": true, "/a/.;x/b": true, `/a\..\b`: true, "/..": true, "/a/..b/c": false, "/a/b;..": false, "/a.b": false,
+	} {
+		if hasDots(path) != dots {
+			t.Errorf("%q: dots %v", path, !dots)
+		}
+	}
+}

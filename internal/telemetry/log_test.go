@@ -134,3 +134,15 @@ func TestDurationsAreText(t *testing.T) {
 		t.Errorf("log: %s", got)
 	}
 }
+
+// A number of a person is masked whatever stands beside it.
+func TestNumbersOfPersonsBesideLetters(t *testing.T) {
+	for _, text := range []string{"13827015061", "pid_13827015061", "13827015061x", "id=138270 15061,"} {
+		var out bytes.Buffer
+		log, _ := telemetry.NewLogger(&out, "info", "json")
+		log.Info("hello", "value", text)
+		if got := out.String(); strings.Contains(got, "15061") || !strings.Contains(got, "[person]") {
+			t.Errorf("not masked beside %d other characters", len(text)-11)
+		}
+	}
+}
