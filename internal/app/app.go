@@ -168,12 +168,11 @@ func addresses(group []net.Listener) string {
 func Run(ctx context.Context, o Options) int {
 	name := "serve"
 	if len(o.Args) > 0 {
-		name = o.Args[0]
+		name, o.Args = o.Args[0], o.Args[1:]
 	}
 	c, ok := commands()[name]
-	if !ok || len(o.Args) > 1 {
-		_, _ = fmt.Fprint(o.Stderr, usage)
-		return exitUsage
+	if !ok {
+		return misused(o)
 	}
 	return c(ctx, o)
 }

@@ -26,13 +26,31 @@ const usage = `usage: sidecar [command]
 The configuration comes from environment variables: see docs/configuration.md.
 `
 
+// command carries out one word of the command line; its Options hold the
+// arguments behind that word.
 type command func(context.Context, Options) int
 
 func commands() map[string]command {
 	return map[string]command{
-		"serve": serve, "env": env, "version": version,
-		"help": help, "-h": help, "--help": help,
+		"serve": alone(serve), "env": alone(env), "version": alone(version),
+		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}
+}
+
+// alone refuses arguments behind a command that takes none.
+func alone(c command) command {
+	return func(ctx context.Context, o Options) int {
+		if len(o.Args) > 0 {
+			return misused(o)
+		}
+		return c(ctx, o)
+	}
+}
+
+// misused prints what there is to say instead.
+func misused(o Options) int {
+	_, _ = fmt.Fprint(o.Stderr, usage)
+	return exitUsage
 }
 
 // serve runs the sidecar until ctx ends.
