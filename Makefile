@@ -14,7 +14,7 @@ lint  := $(tools)/golangci-lint
 race := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint unit browser desktop check-format check-modules fmt fuzz bench vuln docs clean
+.PHONY: help demo build test lint unit around browser desktop check-format check-modules fmt fuzz bench vuln docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,15 +25,20 @@ demo: ## start simulator and sidecar, make sample calls, stay up
 build: ## build the programs into bin/
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(bin)/ ./cmd/...
 
-test: check-format check-modules lint unit ## everything that CI checks
+test: check-format check-modules lint unit around ## everything that CI checks
 
 lint: $(lint) ## go vet and the linters of .golangci.yml
 	$(GO) vet ./...
 	$(lint) run
+	cd tests && $(GO) vet ./... && ../$(lint) run --config ../.golangci.yml
 
 unit: browser desktop ## the tests alone
 	$(if $(race),,@echo 'no C compiler: the tests run without the race detector')
 	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) -shuffle=on ./...
+
+# A module of its own, so that what these tests need is no dependency of the product.
+around: ## test what the product comes in: images
+	cd tests && $(GO) test -shuffle=on ./...
 
 # Screenshots are left in bin/artifacts. Where no browser can be installed, its
 # test is skipped.
@@ -65,15 +70,16 @@ desktop: ## a key store to test with, where apt-get can install it
 	fi
 
 check-format:
-	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal *.go)" || exit 1; \
+	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal tests *.go)" || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run make fmt):"; echo "$$unformatted"; exit 1; fi
 
 check-modules:
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+	cd tests && $(GO) mod tidy -diff
 
 fmt: ## format all code
-	"$$($(GO) env GOROOT)/bin/gofmt" -w cmd internal *.go
+	"$$($(GO) env GOROOT)/bin/gofmt" -w cmd internal tests *.go
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@for package in $$($(GO) list ./...); do \

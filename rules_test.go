@@ -111,13 +111,13 @@ func room(dir string) string {
 
 var positions = token.NewFileSet()
 
-// sources parses every Go file of the module, without tools/ (a module of its own)
-// and testdata.
+// sources parses every Go file of the module, without tools/ and tests/ (modules of
+// their own) and testdata.
 func sources(t *testing.T) []source {
 	t.Helper()
 	var all []source
 	walk(t, func(name string, content []byte) {
-		if !strings.HasSuffix(name, ".go") || strings.HasPrefix(name, "tools/") {
+		if !strings.HasSuffix(name, ".go") || strings.HasPrefix(name, "tools/") || strings.HasPrefix(name, "tests/") {
 			return
 		}
 		syntax, err := parser.ParseFile(positions, name, content, parser.ParseComments)
