@@ -1,5 +1,7 @@
 package journal
 
+import "strings"
+
 // IsOrgnr reports whether s has the form of an organization number: nine digits. [CheckDigitFits] says more.
 func IsOrgnr(s string) bool { return len(s) == 9 && digits(s) }
 
@@ -43,3 +45,18 @@ func IsUUID(s string) bool {
 	}
 	return true
 }
+
+// filled reports whether a field has a value; blanks are none.
+func filled(s string) bool { return strings.TrimSpace(s) != "" }
+
+// plainHERID is the form in which HER-ids are compared: " 090001" is 90001 to a register that keeps numbers.
+func plainHERID(s string) string {
+	s = strings.TrimSpace(s)
+	if plain := strings.TrimLeft(s, "0"); digits(plain) {
+		return plain
+	}
+	return s
+}
+
+// isHERID reports whether s has the form of a HER-id: Adresseregisteret numbers from 1 and has not needed ten digits.
+func isHERID(s string) bool { return digits(s) && len(s) <= 10 && s[0] != '0' }

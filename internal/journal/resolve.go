@@ -58,17 +58,69 @@ func (r Resolution) Entry() (Hop, bool) {
 	return r.Walk[0], true
 }
 
-// Index answers many questions about one [Set], which must not change. Making it takes time and memory in proportion to
-// the Set. It is safe for concurrent use.
-type Index struct{ set *Set }
-
-// NewIndex reads a Set once.
-func NewIndex(s *Set) *Index { return &Index{set: s} }
-
-// Resolve walks the way that SFM walks for a token that says ask. The error is a *[Unresolved] (ErrJournal,
-// ErrOrganization or ErrHERID) where SFM could not serve the token; the Resolution then tells how far it came. Findings
-// that do not keep SFM from serving it are in the Resolution only.
-func (x *Index) Resolve(ask Ask) (Resolution, error) { return Resolution{Ask: ask, Journal: -1}, ErrJournal }
+// Resolve walks the way that SFM walks for a token that says ask. The error is a *[Unresolved] ([ErrJournal],
+// [ErrOrganization] or [ErrHERID]) where SFM could not serve the token; the Resolution then tells how far it came.
+// What does not keep SFM from serving it is in the findings only.
+func (x *Index) Resolve(ask Ask) (Resolution, error) {
+	r := Resolution{Ask: ask, Journal: none, HERID: nothing, Address: noSender, Phone: noSender}
+	r.Findings = x.judgeAsk(ask, none)
+	at := x.enter(ask)
+	if at.journal == none {
+		return r.fail(ErrJournal, x.noJournal(ask, none))
+	}
+	r.Journal, r.Alias, r.Fallback = at.journal, at.alias != none, at.fallback
+	r.ID = x.spelling(idPlace{at.journal, at.alias})
+	if at.node == none {
+		return r.fail(ErrOrganization, x.noEntry(ask, none))
+	}
+	r.walk(x, at.node)
+	r.Findings = append(r.Findings, x.judgeWay(at.node)...)
+	if r.HERID == nothing {
+		return r, &Unresolved{x.noHERID(at.node), ErrHERID}
+	}
+	return r, nil
+}
 
 // Resolve is [Index.Resolve] for a single question.
 func (s *Set) Resolve(ask Ask) (Resolution, error) { return NewIndex(s).Resolve(ask) }
+
+var (
+	nothing  = Value{Hop: none}
+	noSender = Sender{nothing, nothing}
+)
+
+// fail ends a resolution. Its reason stands first among the findings.
+func (r Resolution) fail(err error, reason Finding) (Resolution, error) {
+	r.Findings = append([]Finding{reason}, r.Findings...)
+	return r, &Unresolved{reason, err}
+}
+
+// walk follows partOf and takes from each organization what is still missing. It goes by itself, and not by what
+// [Index] has derived of every way, so that the one can be held to the other.
+func (r *Resolution) walk(x *Index, n int) {
+	seen := make(map[int]bool)
+	for ; n != none && !seen[n]; n = x.nodes[n].up {
+		seen[n] = true
+		at, hop := x.nodes[n].Organization, len(r.Walk)
+		r.Walk = append(r.Walk, Hop{x.nodes[n].item, at.Orgnr, at.Name, at.HERID, at.Address, at.Phone, at.Active})
+		above := r.HERID != nothing
+		r.HERID.fill(at.HERID, hop)
+		r.Address.fill(at.Address, hop, above)
+		r.Phone.fill(at.Phone, hop, above)
+	}
+	r.Cycle = n != none
+}
+
+func (v *Value) fill(text string, hop int) {
+	if *v == nothing && filled(text) {
+		*v = Value{text, hop}
+	}
+}
+
+// fill takes a sender's value; above says that the organization of the HER-id has been passed.
+func (s *Sender) fill(text string, hop int, above bool) {
+	s.Value.fill(text, hop)
+	if !above {
+		s.Strict.fill(text, hop)
+	}
+}
