@@ -135,20 +135,25 @@ func (x *Index) neighbours(c Create) []Finding {
 	return all
 }
 
-// CheckPassive judges setting an organization passive by rule C7, and says when an Aktør would leave RF with it. An
-// organization that the Set does not know breaks rule O6.
-func CheckPassive(s *Set, journal, orgnr string) []Finding {
-	return NewIndex(s).CheckPassive(journal, orgnr)
+// Passive is an organization that an EPJ is about to set passive.
+type Passive struct {
+	Journal string // any id of the journal
+	Orgnr   string
 }
 
+// CheckPassive judges setting an organization passive by rule C7, and says when an Aktør would leave RF with it. An
+// organization that the Set does not know breaks rule O6.
+func CheckPassive(s *Set, p Passive) []Finding { return NewIndex(s).CheckPassive(p) }
+
 // CheckPassive is [CheckPassive] on what has been read already.
-func (x *Index) CheckPassive(journal, orgnr string) []Finding {
-	at := x.enter(Ask{Parent: orgnr, Journal: journal})
+func (x *Index) CheckPassive(p Passive) []Finding {
+	ask := Ask{Parent: p.Orgnr, Journal: p.Journal}
+	at := x.enter(ask)
 	switch {
 	case at.journal == none:
-		return []Finding{x.noJournal(Ask{Parent: orgnr, Journal: journal}, none)}
+		return []Finding{x.noJournal(ask, none)}
 	case at.node == none:
-		return []Finding{x.noEntry(Ask{Parent: orgnr, Journal: journal}, none)}
+		return []Finding{x.noEntry(ask, none)}
 	case !x.nodes[at.node].Active:
 		return nil
 	}

@@ -9,7 +9,7 @@ type Rule struct {
 	ID       string
 	Severity Severity
 	Title    string   // what must hold, one sentence without a full stop
-	Source   []Source // who says so
+	Source   string   // who says so: keys of [Sources], with commas between
 	Note     string   // what the sources leave open and we decided; empty = nothing
 	Enforced []string // who holds a vendor to it, of the words of [Enforcers]; empty = nobody can
 	Test     string   // the test function that shows it; empty = it is judged elsewhere, or by nobody
@@ -19,21 +19,18 @@ type Rule struct {
 // Offline reports whether [Set.Lint] judges the rule, at least in part.
 func (r Rule) Offline() bool { return r.judge != nil }
 
-// Source is a document by its short name, a key of [Sources].
-type Source string
-
 // Rules returns every rule, in the order of their ids. The caller may keep and change it.
 func Rules() []Rule {
 	all := slices.Clone(table)
 	for i := range all {
-		all[i].Source, all[i].Enforced = slices.Clone(all[i].Source), slices.Clone(all[i].Enforced)
+		all[i].Enforced = slices.Clone(all[i].Enforced)
 	}
 	return all
 }
 
-// Sources returns what the short names stand for.
-func Sources() map[Source]string {
-	return map[Source]string{
+// Sources returns the documents that the short names of Rule.Source stand for.
+func Sources() map[string]string {
+	return map[string]string{
 		"SEED-MT": "Setup of HelseID for SFM - Multi tenant (utviklerportal.nhn.no, helseid-for-sfm)",
 		"SEED-RF": "The relation between the organizations represented in HelseID, the organization in SFM and Aktør in RF (utviklerportal.nhn.no)",
 		"P-AUTH":  "Authentication and authorization (utviklerportal.nhn.no, introduction-sfm)",
