@@ -98,8 +98,8 @@ bench: $(tools)/benchstat ## every benchmark, compared with the run before
 vuln: $(tools)/govulncheck ## known vulnerabilities in what is used (needs the network)
 	$(tools)/govulncheck ./...
 
-docs: ## write docs/configuration.md and docs/refusals.md from the code
-	$(GO) generate ./internal/config ./internal/proxy
+docs: ## write docs/configuration.md, docs/refusals.md and docs/rules.md from the code
+	$(GO) generate ./internal/config ./internal/journal ./internal/proxy
 
 clean: ## remove what was built, tools too
 	rm -rf $(bin) $(tools)
