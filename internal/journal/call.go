@@ -23,7 +23,7 @@ type Create struct {
 }
 
 // CheckCreate judges the making of an organization by the rules C1 to C4, by J4, J7 and H2 with what the Set knows of SFM,
-// and by what the token itself breaks.
+// and by what the token itself breaks. What the Set has of a journal that does not exist yet is a plan, and no obstacle.
 func CheckCreate(s *Set, c Create) []Finding { return NewIndex(s).CheckCreate(c) }
 
 // CheckCreate is [CheckCreate] on what has been read already.
@@ -120,7 +120,7 @@ func c4(c Create) []Finding {
 func (x *Index) neighbours(c Create) []Finding {
 	at, known := x.find(c.Ask.Journal)
 	var all []Finding
-	if known && x.first(at.journal, c.Orgnr) != none {
+	if known && !c.New && x.first(at.journal, c.Orgnr) != none {
 		all = append(all, one("J7", Error, nowhereAt("orgnr"), fmt.Sprintf("%s is written to %s already.\nChange it with PUT.",
 			clean(c.Orgnr), x.journal(at.journal)))...)
 	}

@@ -56,6 +56,7 @@ func TestResolveAsk(t *testing.T) {
 		walk  string
 	}{
 		{"right", journals(instance(idA, org(child, "1"))), ask, nil, "", child},
+		{"ids in capitals", journals(instance(strings.ToUpper(idA), org(child, "1"))), ask, nil, "", child},
 		{"no journal", journals(instance(idB)), ask, journal.ErrJournal, "O6", ""},
 		{"no UUID", journals(instance(idB)), journal.Ask{Parent: parent, Journal: "x"}, journal.ErrJournal, "O6 J1", ""},
 		{"nothing written", journals(instance(idA)), ask, journal.ErrOrganization, "O6", ""},
@@ -69,6 +70,9 @@ func TestResolveAsk(t *testing.T) {
 		{"never into another journal", journals(instance(idA, leaf), instance(idB, org(parent, "1"))), ask, journal.ErrHERID, "H2 H1 S1 S1", child},
 		{"HER-id used elsewhere", journals(instance(idA, leaf, org(parent, "1")), instance(idB, org(second, "1"))), ask, nil, "J4", child + " " + parent},
 		{"id of two journals", journals(instance(idA, org(child, "1")), instance(idA)), ask, nil, "J2", child},
+		{"two HER-ids", journals(instance(idA, org(child, "1,2"))), ask, nil, "J6", child},
+		{"number twice, linked", journals(instance(idA, org(child, "1"), below(org(child, "2"), child, ""))), ask, nil, "J8", child},
+		{"id twice in one journal", journals(journal.Journal{ID: idA, Aliases: []string{idA}, Organizations: []journal.Organization{org(child, "1")}}), ask, nil, "", child},
 		{"number twice", journals(instance(idA, org(child, "1"), org(child, "1"))), ask, nil, "J7", child},
 		{"HER-id with letters", journals(instance(idA, org(child, "x"))), ask, nil, "H3", child},
 		{"shared sender", journals(instance(idA, leaf, below(sender(org(second, ""), "", ""), parent, parent), org(parent, "1"))), ask, nil, "S2", child + " " + parent},

@@ -154,7 +154,7 @@ func (x *Index) noEntry(ask Ask, tenant int) Finding {
 func (x *Index) elsewhere(ask Ask, journal int) string {
 	for _, orgnr := range []string{ask.Child, ask.Parent} {
 		home, ok := x.homes[orgnr]
-		if ok && orgnr != "" && x.nodes[home].journal != journal {
+		if ok && x.nodes[home].journal != journal {
 			return fmt.Sprintf(" %s is written to %s.", clean(orgnr), x.journal(x.nodes[home].journal))
 		}
 	}
@@ -171,11 +171,16 @@ func o7Ask(x *Index, ask Ask, tenant int) []Finding {
 		clean(ask.Child), x.journal(at.journal), x.organization(at.node), x.elsewhere(Ask{Child: ask.Child}, at.journal)))
 }
 
+// o8 is lenient with a journal that is not in SFM yet: there organizations begin passive (rule C3).
 func o8(x *Index, n int) []Finding {
 	if x.nodes[n].Active {
 		return nil
 	}
-	return one("O8", Error, x.at(n, "active"), fmt.Sprintf("%s is not active in %s%s. RF knows an Aktør only while an organization with its HER-id is active.\n"+
+	severity := Error
+	if !x.set.Journals[x.nodes[n].journal].Created {
+		severity = Warning
+	}
+	return one("O8", severity, x.at(n, "active"), fmt.Sprintf("%s is not active in %s%s. RF knows an Aktør only while an organization with its HER-id is active.\n"+
 		"Once its practitioners are written, read the organization, set active to true, and write it back with PUT.",
 		x.organization(n), x.journal(x.nodes[n].journal), x.askers(n)))
 }

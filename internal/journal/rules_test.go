@@ -181,6 +181,7 @@ func TestRuleJ10(t *testing.T) {
 	leaf := below(org(child, ""), parent, parent)
 	holds(t, "J10",
 		lintCase{"different HER-ids", journals(instance(idA, top("1"), leaf), instance(idB, top("2"), leaf)), nil},
+		lintCase{"twice in one journal is rule J7's", journals(instance(idA, top("1"), top("1"))), nil},
 		lintCase{"one without RF", journals(instance(idA, top("1")), instance(idB, top(""))), nil},
 		lintCase{"the same, its own and from above", journals(instance(idA, top("1"), leaf), instance(idB, top("1"), leaf)),
 			[]string{"error | 1/0 her_id | " + parent, "error | 1/1 her_id | " + child}},
@@ -204,6 +205,7 @@ func TestRuleO1(t *testing.T) {
 func TestRuleO2(t *testing.T) {
 	middle := below(org(second, "1"), "", parent)
 	holds(t, "O2",
+		lintCase{"its own is rule O4's", journals(instance(idA, below(org(child, "2"), "", child))), nil}.tenant(parent, child, idA),
 		lintCase{"the top", journals(instance(idA, middle, below(org(child, "2"), "", parent))), nil},
 		lintCase{"an organization's", journals(instance(idA, middle, below(org(child, "2"), "", second))),
 			[]string{"error | 0/1 parent | lies below " + parent + " itself"}},
@@ -227,6 +229,7 @@ func TestRuleO4(t *testing.T) {
 	leaf := below(org(child, "1"), "", parent)
 	holds(t, "O4",
 		lintCase{"below", journals(instance(idA, leaf)), nil}.tenant(parent, child, idA),
+		lintCase{"no parent is rule O3's", journals(instance(idA, leaf)), nil}.tenant("", child, idA),
 		lintCase{"its own parent", set{}, []string{"error | tenant 0 child | its own parent"}}.tenant(child, child, idA),
 		lintCase{"below another", journals(instance(idA, leaf)), []string{"error | tenant 0 child | below " + second + ", but it lies below " + parent}}.tenant(second, child, idA),
 		lintCase{"two tenants differ", set{}, []string{"error | tenant 1 child | says tenant t" + child}}.tenant(parent, child, idA).tenant(second, child, idA),

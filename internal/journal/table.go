@@ -2,7 +2,7 @@ package journal
 
 // table is every rule.
 var table = []Rule{
-	{"J1", Error, "a journal-id is a UUID", "H-JID", "The UUID of zeros is refused too.", []string{"lint", "request", "simulator"}, "TestRuleJ1",
+	{"J1", Error, "a journal-id is a UUID", "H-JID", "The UUID of zeros is refused too.", []string{"lint", "explain", "request", "simulator"}, "TestRuleJ1",
 		together(j1, forTenants(j1Ask))},
 	{"J2", Error, "a journal-id or SFM-id belongs to exactly one journal", "P-NEW", "", []string{"lint", "explain", "request"}, "TestRuleJ2", j2},
 	{"J3", Permitted, "a journal may have many ids, one for each legal unit for example", "SEED-MT, T-TOOLS", "", nil, "TestPermitted", nil},
@@ -30,7 +30,7 @@ var table = []Rule{
 	{"O6", Error, "the child, or else the parent, is written to the token's journal", "SEED-RF", "", []string{"lint", "explain", "simulator"}, "TestRuleO6", forTenants(o6Ask)},
 	{"O7", Warning, "a child in the token is written to the journal; else SFM falls back to the parent and its sender", "P-HID, SEED-RF, K-HER, own",
 		"That relying on it is a mistake is our conclusion.", []string{"lint", "explain"}, "TestRuleO7", forTenants(o7Ask)},
-	{"O8", Error, "the organization that a token enters at is active", "P-ACT, own", "The document asks for an active organization for each HER-id; that it is the entry is our conclusion.",
+	{"O8", Error, "the organization that a token enters at is active", "P-ACT, own", "The document asks for an active organization for each HER-id; that it is the entry is our conclusion. In a journal that is not created yet it is a warning.",
 		[]string{"lint", "explain", "onboard"}, "TestRuleO8", atEntries(o8)},
 
 	{"H1", Error, "from the entry along partOf there is an organization with a HER-id", "SEED-RF, K-HER, own", "The way is documented; what happens without a HER-id is our conclusion.",

@@ -41,6 +41,7 @@ func TestRuleO6(t *testing.T) {
 		lintCase{"neither", here, []string{"error | tenant 0 child | neither the child " + child + " nor the parent " + parent + " is written to journal " + idA + ". " +
 			child + " is written to journal " + idB}}.tenant(parent, child, idA),
 		lintCase{"not the parent", here, []string{"error | tenant 0 parent | the parent " + parent + " is not"}}.tenant(parent, "", idA),
+		lintCase{"no UUID is rule J1's", here, nil}.tenant(parent, child, "x"),
 		lintCase{"no such journal", here, []string{"error | tenant 0 journal | No journal has the id " + idC}}.tenant(parent, child, idC),
 	)
 }
@@ -64,6 +65,7 @@ func TestRuleO8(t *testing.T) {
 	holds(t, "O8",
 		lintCase{"active", journals(instance(idA, org(child, "1"))), nil}.tenant(parent, child, idA),
 		lintCase{"passive", journals(instance(idA, passive(org(child, "1")))), []string{"error | 0/0 active | tenant t" + child + " enters there"}}.tenant(parent, child, idA),
+		lintCase{"passive before the journal is there", journals(journal.Journal{ID: idA, Organizations: []journal.Organization{passive(org(child, "1"))}}), []string{"warning | 0/0 active"}}.tenant(parent, child, idA),
 		lintCase{"passive, twice asked", journals(instance(idA, passive(org(child, "1")))), []string{"error | 0/0 active | and 1 more"}}.
 			tenant(parent, child, idA).tenant(parent, child, idA),
 		lintCase{"passive and nobody enters", journals(instance(idA, passive(org(child, "1")))), nil},
@@ -115,7 +117,8 @@ func TestRuleH3(t *testing.T) {
 func TestRuleH4(t *testing.T) {
 	holds(t, "H4",
 		lintCase{"one legal unit", journals(instance(idA, below(org(child, "1"), "", parent), below(org(second, "1"), "", parent))), nil},
-		lintCase{"not known", journals(instance(idA, org(child, "1"), below(org(second, "1"), "", parent))), nil},
+		lintCase{"not known", journals(instance(idA, org(child, "1"), below(org(second, "1"), "", parent), org(third, "1"))), nil},
+		lintCase{"in the second of two journals", journals(instance(idB, org("100100401", "1")), instance(idA, below(org(child, "1"), "", parent), below(org(second, "1"), "", third))), []string{"warning | 1/1 her_id"}},
 		lintCase{"two legal units, told once", journals(instance(idA, below(org(child, "1"), "", parent), below(org(second, "1"), "", third), below(org("100100401", "1"), "", third))),
 			[]string{"warning | 0/1 her_id | " + parent + " and " + third}},
 		lintCase{"in two journals it is rule J4's", journals(instance(idA, below(org(child, "1"), "", parent)), instance(idB, below(org(second, "1"), "", third))), nil},
@@ -146,6 +149,8 @@ func TestRuleS2(t *testing.T) {
 	top := org(parent, "90001")
 	holds(t, "S2",
 		lintCase{"their own", journals(instance(idA, top, leaf(child, "A"), leaf(second, "B"))), nil},
+		lintCase{"one without, and the one that has it", journals(instance(idA, top, leaf(child, ""))), nil}.tenant(parent, "", idA).tenant(parent, child, idA),
+		lintCase{"one that nobody enters at", journals(instance(idA, top, leaf(child, ""), passive(leaf(second, "")))), nil},
 		lintCase{"one without", journals(instance(idA, top, leaf(child, ""), leaf(second, "B"))), nil},
 		lintCase{"two without, told once", journals(instance(idA, top, leaf(child, ""), leaf(second, ""), leaf(third, ""))),
 			[]string{"warning | 0/1 address | that of " + parent + ": " + child + ", " + second + ", " + third}},
@@ -157,6 +162,7 @@ func TestRuleT2(t *testing.T) {
 	holds(t, "T2",
 		lintCase{"one legal unit", journals(instance(idA, org(parent, ""), below(org(child, "1"), "", parent))), nil}.tenant(parent, child, idA),
 		lintCase{"two", journals(instance(idA, below(org(child, "1"), "", parent), below(org(second, "2"), "", third))), []string{"warning | 0  | " + parent + " and " + third}},
+		lintCase{"three, told once", journals(instance(idA, below(org(child, "1"), "", parent), below(org(second, "2"), "", third), below(org("100100401", "3"), "", "100100509"))), []string{"warning | 0 "}},
 		lintCase{"two tenants", set{}, []string{"warning | tenant 1 journal"}}.tenant(parent, child, idA).tenant(third, second, strings.ToUpper(idA)),
 		lintCase{"the tenants of one journal, by two ids", journals(journal.Journal{ID: idA, Aliases: []string{idB}}), []string{"warning | 0 "}}.tenant(parent, child, idA).tenant(third, second, idB),
 	)
