@@ -76,6 +76,7 @@ func TestResolveAsk(t *testing.T) {
 		{"number twice", journals(instance(idA, org(child, "1"), org(child, "1"))), ask, nil, "J7", child},
 		{"HER-id with letters", journals(instance(idA, org(child, "x"))), ask, nil, "H3", child},
 		{"shared sender", journals(instance(idA, leaf, below(sender(org(second, ""), "", ""), parent, parent), org(parent, "1"))), ask, nil, "S2", child + " " + parent},
+		{"others share a sender", journals(instance(idA, below(org(child, ""), parent, parent), lacking(second), lacking(third), org(parent, "1"))), ask, nil, "", child + " " + parent},
 		{"a parent of one digit", journals(instance(idA, org(child, "1"))), journal.Ask{Parent: "1", Child: child, Journal: idA}, nil, "O1", child},
 		{"its own parent", journals(instance(idA, org(child, "1"))), journal.Ask{Parent: child, Child: child, Journal: idA}, nil, "O4", child},
 		{"sub-unit as parent", journals(instance(idA, leaf, org(parent, "1"))), journal.Ask{Parent: child, Journal: idA}, nil, "O3", child + " " + parent},
@@ -102,6 +103,11 @@ func TestResolveAsk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lacking is a sub-unit that has everything from above.
+func lacking(orgnr string) journal.Organization {
+	return sender(below(org(orgnr, ""), parent, parent), "", "")
 }
 
 // leaf2 is a sub-unit that stands by itself.
