@@ -53,6 +53,8 @@ type Operation struct {
 	// BodyLength and BodySHA256 (hex) describe the body as far as it was read; both are zero when it never was.
 	BodyLength int64  `json:"body_length"`
 	BodySHA256 string `json:"body_sha256,omitempty"`
+	// Resolution is what the token of a prescription call led to: organization, HER-id, sender. Nil for other calls.
+	Resolution *Resolution `json:"resolution,omitempty"`
 	// RequestID is the caller's X-Request-Id, if any.
 	RequestID string `json:"request_id,omitempty"`
 	// Strangers names the headers of the request that should never leave the EPJ's side: tenant and session headers,

@@ -22,14 +22,14 @@ type sfmState struct {
 	operations []sfmOperation // never changed
 }
 
-func newSFMState() *sfmState {
+func newSFMState(now func() time.Time) *sfmState {
 	return &sfmState{
 		ledger:   newLedger(ledgerCap),
 		seen:     &seenList{},
 		replays:  newReplayList(proofBack + proofAhead + time.Minute),
 		nonces:   newSFMNonces(),
 		gateway:  newSFMGateway(),
-		journals: newSFMJournals(),
+		journals: newSFMJournals(now),
 		uploads:  newSFMUploads(),
 		clinical: newClinicalAnswers(),
 
@@ -70,15 +70,22 @@ var (
 func sfmOperations() []sfmOperation {
 	return []sfmOperation{
 		{name: "metadata", method: "GET", path: "/metadata", prefixes: fhirPrefixes, open: true, work: metadata},
-		{name: "getMedication", method: "POST", path: "/Patient/$getMedication", prefixes: fhirPrefixes, work: getMedication},
-		{name: "sendMedication", method: "POST", path: "/Patient/$sendMedication", prefixes: fhirPrefixes, work: sendMedication},
+		{name: "getMedication", method: "POST", path: "/Patient/$getMedication", prefixes: fhirPrefixes, work: prescribing(getMedication)},
+		{name: "sendMedication", method: "POST", path: "/Patient/$sendMedication", prefixes: fhirPrefixes, work: prescribing(sendMedication)},
 		{name: "createOrganization", method: "POST", path: "/Organization", prefixes: fhirPrefixes, anyJournal: true, work: createOrganization},
 		{name: "searchOrganization", method: "GET", path: "/Organization", prefixes: fhirPrefixes, work: searchOrganization},
 		{name: "readOrganization", method: "GET", path: "/Organization/{id}", prefixes: fhirPrefixes, work: readOrganization},
 		{name: "updateOrganization", method: "PUT", path: "/Organization/{id}", prefixes: fhirPrefixes, work: updateOrganization},
 		{name: taskSearch, method: "GET", path: "/Task", prefixes: fhirPrefixes, work: searchTask},
 		{name: "searchPatient", method: "GET", path: "/Patient", prefixes: fhirPrefixes, work: searchPatient},
-		{name: "searchPractitioner", method: "GET", path: "/Practitioner", prefixes: fhirPrefixes, work: searchPractitioner},
+		{name: "createPerson", method: "POST", path: "/Person", prefixes: fhirPrefixes, work: createPerson(kindPerson)},
+		{name: "searchPerson", method: "GET", path: "/Person", prefixes: fhirPrefixes, work: searchPerson(kindPerson)},
+		{name: "readPerson", method: "GET", path: "/Person/{id}", prefixes: fhirPrefixes, work: readPerson(kindPerson)},
+		{name: "updatePerson", method: "PUT", path: "/Person/{id}", prefixes: fhirPrefixes, work: updatePerson(kindPerson)},
+		{name: "createPractitioner", method: "POST", path: "/Practitioner", prefixes: fhirPrefixes, work: createPerson(kindPractitioner)},
+		{name: "searchPractitioner", method: "GET", path: "/Practitioner", prefixes: fhirPrefixes, work: searchPerson(kindPractitioner)},
+		{name: "readPractitioner", method: "GET", path: "/Practitioner/{id}", prefixes: fhirPrefixes, work: readPerson(kindPractitioner)},
+		{name: "updatePractitioner", method: "PUT", path: "/Practitioner/{id}", prefixes: fhirPrefixes, work: updatePerson(kindPractitioner)},
 		{name: "createSession", method: "POST", path: "/Session/create", prefixes: gatewayPrefixes, work: createSession},
 		{name: "refreshSession", method: "POST", path: "/Session/refresh", prefixes: gatewayPrefixes, work: refreshSession},
 		{name: "endSession", method: "POST", path: "/Session/end", prefixes: gatewayPrefixes, work: endSession},

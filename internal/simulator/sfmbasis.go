@@ -27,7 +27,8 @@ func metadata(c *sfmCall) sfmAnswer {
 			"resource": []resource{
 				interaction("Organization", "create", "read", "update", "search-type"),
 				interaction("Patient", "search-type"),
-				interaction("Practitioner", "search-type"),
+				interaction("Person", "create", "read", "update", "search-type"),
+				interaction("Practitioner", "create", "read", "update", "search-type"),
 				interaction("Task", "search-type"),
 			},
 			"operation": []resource{operation("getMedication"), operation("sendMedication")},
@@ -187,10 +188,6 @@ func searchTask(c *sfmCall) sfmAnswer {
 
 func searchPatient(c *sfmCall) sfmAnswer {
 	return c.bundle("Patient", newSeeded("patient/"+c.caller.tenant.Journal).patient(""))
-}
-
-func searchPractitioner(c *sfmCall) sfmAnswer {
-	return c.bundle("Practitioner", newSeeded("practitioner/"+c.caller.tenant.Journal).practitioner())
 }
 
 // bundle is a search's answer. Its links are written as the real server writes them: absolute, with http, and past any

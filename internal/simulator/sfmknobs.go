@@ -30,8 +30,10 @@ type SFMKnobs struct {
 	// Suppliers are the organization numbers registered with SFM beforehand; empty = the options' supplier alone.
 	Suppliers []string `json:"suppliers,omitempty"`
 	// StrictJournals makes a journal-id unknown until an Organization is posted with it; otherwise each is made on
-	// first use.
+	// first use, and no rule is kept for what is written to it. Journals of [Options] are always kept to the rules.
 	StrictJournals bool `json:"strict_journals"`
+	// Journals are further knobs of journals, organizations and RF.
+	Journals JournalKnobs `json:"journals"`
 	// BindSessionKey refuses to go on with an SFM session under another DPoP key than that of its creation.
 	BindSessionKey bool `json:"bind_session_key"`
 	// Expect is what is done with "Expect: 100-continue": "" = as HTTP has it, "silent" = no 100 is ever sent, the
@@ -125,6 +127,7 @@ func (k SFMKnobs) validate() error {
 	for i, f := range k.Faults {
 		faults = append(faults, f.validate(fmt.Sprintf("sfm.faults[%d]", i)))
 	}
+	faults = append(faults, k.Journals.validate())
 	return errors.Join(faults...)
 }
 

@@ -56,8 +56,14 @@ func TestStrictJournals(t *testing.T) {
 	if got := e.call("POST", getPath, SampleGetMedication(testPID)); got.status != 403 || e.last().Refusal != "journal-unknown" {
 		t.Errorf("$getMedication in an unknown journal: %d", got.status)
 	}
-	e.mustCall("POST", "/Organization", []byte(anOrganization))
+	e.mustCall("POST", "/Organization", sent(map[string]any{"identifier": ids(testChild, "", testJournal)}))
 	e.claims[claimJournal] = strings.ToLower(testJournal) // the same one
 	e.mustCall("GET", "/Organization", nil)
-	e.mustCall("POST", getPath, SampleGetMedication(testPID))
+	for knob, status := range map[int]int{0: 403, 401: 401, 403: 403, 404: 404} {
+		e.setSFM(func(k *SFMKnobs) { k.Journals.UnknownStatus = knob })
+		e.claims[claimJournal] = newJournal
+		if got := e.call("GET", "/Organization", nil); got.status != status || (got.header.Get("WWW-Authenticate") != "") != (status == 401) {
+			t.Errorf("an unknown journal, knob %d: %d", knob, got.status)
+		}
+	}
 }

@@ -29,6 +29,9 @@ type Options struct {
 	// Supplier is the organization number of multi-tenant clients' owner, which
 	// SFM knows too. If empty, [Supplier].
 	Supplier string
+	// Journals are in SFM from the start, kept to SFM's rules whatever the knobs say. Others come to be as the knob
+	// StrictJournals has it.
+	Journals []Journal
 	// SigningKey signs HelseID's tokens. If nil, a new RSA key of 2048 bits.
 	SigningKey *rsa.PrivateKey
 	// Knobs are set from the start. If nil, [DefaultKnobs].
@@ -87,13 +90,16 @@ func New(options Options) (*Simulator, error) {
 		pushed:     map[string]*authorizationRequest{},
 		codes:      map[string]*issuedCode{},
 		refresh:    map[string]*refreshToken{},
-		sfm:        newSFMState(),
 	}
+	s.sfm = newSFMState(s.now)
 	for _, person := range options.Persons {
 		s.people[person.ID] = person
 	}
 	for _, org := range options.Delegations {
 		s.orgs[org.Orgnr] = org
+	}
+	if err := s.sfm.journals.loadJournals(options.Journals, s.people); err != nil {
+		return nil, fmt.Errorf("loading journals: %w", err)
 	}
 	for _, client := range options.Clients {
 		if err := s.RegisterClient(client); err != nil {
