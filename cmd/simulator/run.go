@@ -29,6 +29,8 @@ type flags struct {
 	clientID     string
 	publicJWK    string // file with the public key of an existing client
 	writeJWK     string // file for the private key of a new one
+	journals     string // file with journals, "" = none from the start
+	strict       bool   // no journal is made on first use
 }
 
 // run serves until ctx ends and returns the exit code.
@@ -44,7 +46,12 @@ func run(ctx context.Context, args []string, std streams) int {
 	if err != nil {
 		return std.fail(exitFailed, err)
 	}
-	world, err := simulator.Serve(simulator.Options{Clients: []simulator.Client{client}}, given.helseID, given.sfm)
+	options, err := makeWorld(given)
+	if err != nil {
+		return std.fail(exitFailed, err)
+	}
+	options.Clients = []simulator.Client{client}
+	world, err := simulator.Serve(options, given.helseID, given.sfm)
 	if err != nil {
 		return std.fail(exitFailed, err)
 	}
@@ -65,6 +72,8 @@ func parse(args []string, usage io.Writer) (flags, error) {
 	set.StringVar(&given.clientID, "client-id", "simulated-epj", "`id` of the registered client")
 	set.StringVar(&given.publicJWK, "client-jwk", "", "`file` with the client's public JWK or JWKS")
 	set.StringVar(&given.writeJWK, "write-client-jwk", "", "make a client and write its private JWK to this `file`")
+	set.StringVar(&given.journals, "journals", "", "`file` with SFM's journals in JSON, as /_simulator/journals tells them")
+	set.BoolVar(&given.strict, "strict-journals", false, "make no journal on first use, as the real SFM")
 	if err := set.Parse(args); err != nil {
 		return given, err
 	}
@@ -80,6 +89,23 @@ func parse(args []string, usage io.Writer) (flags, error) {
 		}
 	}
 	return given, nil
+}
+
+// makeWorld reads what SFM is to hold.
+func makeWorld(given flags) (simulator.Options, error) {
+	knobs := simulator.DefaultKnobs()
+	knobs.SFM.StrictJournals = given.strict
+	options := simulator.Options{Knobs: &knobs}
+	if given.journals == "" {
+		return options, nil
+	}
+	file, err := os.Open(given.journals)
+	if err != nil {
+		return options, fmt.Errorf("opening the journals: %w", err)
+	}
+	defer file.Close()
+	options.Journals, err = simulator.ReadJournals(file)
+	return options, err
 }
 
 // requireLoopback keeps a token issuer with an open control interface off the
@@ -153,6 +179,7 @@ func describe(out io.Writer, world *simulator.Running, clientID, keyFile string)
 		"# Token exchange: HELSEID_SUBJECT_AUDIENCE=" + ownAudience + "; a caller's token: " + world.HelseID + "/_simulator/subject-token?person=lege&audience=" + ownAudience,
 		"# Knobs: curl -X PUT " + world.HelseID + `/_simulator/knobs -d '{"helseid":{"fault":{"status":503,"count":3}}}'`,
 		"# What came: " + world.SFM + "/_simulator/ledger and " + world.HelseID + "/_simulator/token-requests",
+		"# What SFM holds: " + world.SFM + "/_simulator/journals, and RF: " + world.SFM + "/_simulator/rf",
 	}
 	_, _ = fmt.Fprintln(out, strings.Join(lines, "\n"))
 }

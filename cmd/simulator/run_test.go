@@ -22,11 +22,15 @@ func TestServesUntilTold(t *testing.T) {
 	if err := os.WriteFile(keyFile, []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	journals := filepath.Join(t.TempDir(), "journals.json")
+	if err := os.WriteFile(journals, []byte(`[{"ids":["7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"],"organizations":[{"orgnr":"100100126","name":"Syntetisk kommune","her_id":"8001","active":true}]}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	read, write := io.Pipe()
 	done := make(chan int)
 	go func() {
-		code := run(ctx, append(freePorts, "-write-client-jwk", keyFile, "-client-id", "test-epj"), streams{out: write, err: io.Discard})
+		code := run(ctx, append(freePorts, "-write-client-jwk", keyFile, "-client-id", "test-epj", "-journals", journals, "-strict-journals"), streams{out: write, err: io.Discard})
 		write.Close()
 		done <- code
 	}()
@@ -50,11 +54,30 @@ func TestServesUntilTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Body.Close()
+	for name, want := range map[string]string{"journals": `"orgnr": "100100126"`, "rf": `"her_id": "8001"`, "knobs": `"strict_journals": true`} {
+		if told := get(t, client, lines["HELSEID_ISSUER"]+"/_simulator/"+name); !strings.Contains(told, want) {
+			t.Errorf("%s: %s", name, told)
+		}
+	}
 	checkPrivateFile(t, keyFile)
 	stop()
 	if code := <-done; code != exitDone {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+func get(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+	got, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	content, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func checkPrivateFile(t *testing.T, name string) {
@@ -82,6 +105,15 @@ func TestRefusals(t *testing.T) {
 	if _, _, err := makeClient(flags{clientID: "x", writeJWK: private}); err != nil {
 		t.Fatal(err)
 	}
+	circle, broken := filepath.Join(directory, "circle.json"), filepath.Join(directory, "broken.json")
+	for name, content := range map[string]string{
+		circle: `[{"ids":["7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"],"organizations":[{"orgnr":"100100126","part_of":"100100126"}]}]`,
+		broken: "[\n{\"id\":1}]",
+	} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, row := range map[string]struct {
 		args  []string
 		code  int
@@ -97,6 +129,9 @@ func TestRefusals(t *testing.T) {
 		"missing key file": {append(freePorts, "-client-jwk", filepath.Join(directory, "none")), exitFailed, "reading the client's public key"},
 		"private key":      {append(freePorts, "-client-jwk", private), exitFailed, "private member"},
 		"no such folder":   {append(freePorts, "-write-client-jwk", filepath.Join(directory, "none", "k")), exitFailed, "writing the key file"},
+		"no journals":      {append(freePorts, "-write-client-jwk", filepath.Join(directory, "k"), "-journals", filepath.Join(directory, "none")), exitFailed, "opening the journals"},
+		"broken journals":  {append(freePorts, "-write-client-jwk", filepath.Join(directory, "k"), "-journals", broken), exitFailed, "line 2"},
+		"H2 journals":      {append(freePorts, "-write-client-jwk", filepath.Join(directory, "k"), "-journals", circle), exitFailed, "H2"},
 		"help":             {[]string{"-h"}, exitDone, "-write-client-jwk"},
 	} {
 		t.Run(name, func(t *testing.T) {

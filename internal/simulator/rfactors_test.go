@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,6 +93,16 @@ func TestJournalCalls(t *testing.T) {
 	sim.sfm.journals.ensure(Tenant{Parent: newcomer, Journal: newJournal}, journalUser{pid: "00000000001"})
 	if all := sim.Journals(); len(all) != 3 || all[2].Origin != OriginFirstUse || len(all[2].Users) != 0 {
 		t.Errorf("after first use: %+v", all)
+	}
+	for body, status := range map[string]int{`[{"ids":["` + newJournal + `"]}]`: 200, `[{"ids":["x"]}]`: 400, `{}`: 400} {
+		recorder := httptest.NewRecorder()
+		sim.HelseID().ServeHTTP(recorder, httptest.NewRequest("PUT", "/_simulator/journals", strings.NewReader(body)))
+		if recorder.Code != status || (status == 400) != strings.Contains(recorder.Body.String(), `"error"`) {
+			t.Errorf("PUT of %s: %d", body, recorder.Code)
+		}
+	}
+	if all := sim.Journals(); len(all) != 1 || all[0].IDs[0] != newJournal || len(all[0].Users) != len(Persons()) {
+		t.Errorf("after PUT: %+v", all)
 	}
 	call("DELETE", "journals", nil)
 	if n := len(sim.Journals()); n != 2 {

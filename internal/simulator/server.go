@@ -38,7 +38,7 @@ func (s *Simulator) withControl(serve http.HandlerFunc) http.Handler {
 }
 
 // serveControl is the simulator's own interface, for tests in other languages:
-// GET and PUT knobs; GET and DELETE ledger, token-requests and journals; GET seen,
+// GET and PUT knobs; GET, PUT and DELETE journals; GET and DELETE ledger and token-requests; GET seen,
 // sfm-sessions, rf, world and subject-token; POST reset.
 func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name string) {
 	switch r.Method + " " + name {
@@ -62,6 +62,8 @@ func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name st
 		writeControl(w, http.StatusOK, s.SFMSessions())
 	case "GET journals":
 		writeControl(w, http.StatusOK, s.Journals())
+	case "PUT journals":
+		s.putJournals(w, r)
 	case "DELETE journals":
 		s.ResetJournals()
 		w.WriteHeader(http.StatusNoContent)
@@ -75,7 +77,7 @@ func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name st
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET and DELETE journals, GET rf, GET world, GET subject-token, POST reset"})
+		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET, PUT and DELETE journals, GET rf, GET world, GET subject-token, POST reset"})
 	}
 }
 

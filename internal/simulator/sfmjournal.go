@@ -192,6 +192,9 @@ func (j *sfmJournals) loadedOrganizations(journal *sfmJournal, given []JournalOr
 	var made []*sfmOrganization
 	for i, organization := range given {
 		id := organization.resourceID(journal.ids[0])
+		if !isResourceID(id) {
+			return nil, fmt.Errorf("organization %d: the resource id %q is not of A-Z, a-z, 0-9, '-' and '.', 1 to 64 of them", i+1, id)
+		}
 		if journal.organizations[id] != nil {
 			return nil, fmt.Errorf("organization %d: J7: the organization number %s, or the resource id, is there twice", i+1, organization.Orgnr)
 		}
@@ -204,6 +207,11 @@ func (j *sfmJournals) loadedOrganizations(journal *sfmJournal, given []JournalOr
 		made = append(made, fresh)
 	}
 	return made, nil
+}
+
+// isResourceID holds to the data type id of FHIR R4.
+func isResourceID(id string) bool {
+	return len(id) <= 64 && id != "" && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
 func (o JournalOrganization) resourceID(journal string) string {

@@ -22,6 +22,8 @@ func TestLoadRefusals(t *testing.T) {
 		"unknown user":           {[]Journal{{IDs: []string{testJournal}, Users: []string{"nobody"}}}, "user nobody"},
 		"O1":                     {one(JournalOrganization{Orgnr: "12"}), "organization 1: O1"},
 		"J4":                     {append(twoJournals(), Journal{IDs: []string{newJournal}, Organizations: []JournalOrganization{{Orgnr: newcomer, HERID: herOfOther}}}), "journal 3: organization 1: J4: the HER-id " + herOfOther},
+		"no resource id":         {one(JournalOrganization{ID: "a/b", Orgnr: newcomer}), "organization 1: the resource id"},
+		"a long resource id":     {one(JournalOrganization{ID: strings.Repeat("a", 65), Orgnr: newcomer}), "1 to 64"},
 		"J6":                     {one(JournalOrganization{Orgnr: newcomer, HERID: "x"}), "J6"},
 		"J7":                     {one(JournalOrganization{Orgnr: newcomer}, JournalOrganization{Orgnr: newcomer}), "organization 2: J7"},
 		"J7 with ids of its own": {one(JournalOrganization{ID: "a", Orgnr: newcomer}, JournalOrganization{ID: "b", Orgnr: newcomer}), "J7: the organization number " + newcomer},
@@ -74,4 +76,60 @@ func TestAttachedID(t *testing.T) {
 	if got := e.last().Resolution.Journal; got != knownJournal {
 		t.Errorf("the new id leads to %s", got)
 	}
+}
+
+func TestReadJournals(t *testing.T) {
+	for content, about := range map[string]string{
+		"[\n{\"ids\":[],\n\"her_ids\":1}]": "her_ids",
+		"[\n{\"ids\":\n7}]":                "line 3",
+		"[\n\n{]":                          "line 3",
+		"[] []":                            "behind the list",
+		"":                                 "EOF",
+		`{"ids":[]}`:                       "line 1",
+		`[{"organizations":[{"active":"true"}]}]`: "active",
+	} {
+		if _, err := ReadJournals(strings.NewReader(content)); err == nil || !strings.Contains(err.Error(), about) {
+			t.Errorf("%q: %v, want something about %q", content, err, about)
+		}
+	}
+	if _, err := ReadJournals(endless{}); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("without end: %v", err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = '['
+	}
+	return len(b), nil
+}
+
+// FuzzJournals loads what comes; what was taken is told and taken again.
+func FuzzJournals(f *testing.F) {
+	f.Add([]byte(`[{"ids":["5f3a0001-0000-4000-8000-00000a11ce00"],"users":["lege"],"organizations":[{"orgnr":"100100126","name":"a","her_id":"1","active":true},{"orgnr":"999944582","part_of":"100100126"}]}]`))
+	f.Add([]byte(`[{"ids":["5f3a0001-0000-4000-8000-00000a11ce00"],"users":null,"organizations":[{"id":"x","orgnr":"100100126"},{"id":"x","orgnr":"999944582"}]}]`))
+	people := map[string]Person{}
+	for _, person := range Persons() {
+		people[person.ID] = person
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		journals, err := ReadJournals(strings.NewReader(string(content)))
+		if err != nil {
+			return
+		}
+		s := &Simulator{sfm: &sfmState{journals: newSFMJournals(nowStill)}}
+		s.options.Persons = Persons()
+		if s.sfm.journals.loadJournals(journals, people) != nil {
+			return
+		}
+		told := s.Journals()
+		if err := s.sfm.journals.loadJournals(told, people); err != nil {
+			t.Fatalf("what was told is not taken: %v", err)
+		}
+		if again := fmt.Sprint(s.Journals()); again != fmt.Sprint(told) {
+			t.Errorf("told %v, then %s", told, again)
+		}
+	})
 }
