@@ -38,6 +38,21 @@
 // address, be sent back with code, state and iss. The page shows the persons as
 // buttons; a test adds &auto=<person> to the address, or auto=deny.
 //
+// # Journals
+//
+// SFM finds out by the token whose prescription it is: the journal by its id,
+// in it the organization of the child or else the parent, from there upward
+// (partOf) the HER-id, which must be an Aktør in RF, and the sender's address
+// and telephone. [Resolution] is what it found; each prescription in the
+// [Simulator.Ledger] has one. What is written to a journal is held to SFM's
+// rules, and a refusal begins with the rule's id: "C1: …".
+//
+// By default every journal-id is good: its journal is made on first use, with
+// the token's organizations, a HER-id and a sender, and no rule is kept in it.
+// The knob strict_journals makes SFM exact: a journal begins with POST
+// Organization. [Options].Journals are there from the start, and exact always,
+// so that one wrong set-up can be shown in a world that is otherwise easy.
+//
 // # What cannot be known
 //
 // Nobody outside knows some of HelseID's and SFM's ways: whether refresh tokens
@@ -50,6 +65,8 @@
 //	GET, PUT     /_simulator/knobs           any part of the knobs as JSON; the rest stays
 //	GET, DELETE  /_simulator/ledger          what reached SFM
 //	GET, DELETE  /_simulator/token-requests  what reached HelseID's token, PAR and revocation endpoints
+//	GET, PUT, DELETE  /_simulator/journals   journals: told, replaced by a list, back to those of the start
+//	GET          /_simulator/rf              the Aktører that RF has
 //	GET          /_simulator/world           persons, tenants, delegations
 //	POST         /_simulator/reset           knobs back, ledger and token requests forgotten
 //

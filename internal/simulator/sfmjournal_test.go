@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -75,6 +76,28 @@ func TestAttachedID(t *testing.T) {
 	e.mustCall("POST", sendPath, SampleSendMedication(testPID, "1"))
 	if got := e.last().Resolution.Journal; got != knownJournal {
 		t.Errorf("the new id leads to %s", got)
+	}
+}
+
+// TestDocumentedJournals begins a world with the file that docs/simulator.md shows.
+func TestDocumentedJournals(t *testing.T) {
+	page, err := os.ReadFile("../../docs/simulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```json\n")
+	shown, _, _ := strings.Cut(rest, "```")
+	journals, err := ReadJournals(strings.NewReader(shown))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim, err := New(Options{SigningKey: testSigningKey(), Journals: journals})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, fault := sim.Resolve(Tenant{Parent: municipality, Child: clinic, Journal: journals[0].IDs[0]})
+	if fault != "" || found.HERIDFrom != municipality || found.Sender.AddressFrom != clinic || found.Sender.PhoneFrom != municipality {
+		t.Errorf("%+v %s", found, fault)
 	}
 }
 

@@ -14,8 +14,8 @@ type JournalKnobs struct {
 	UnknownStatus int `json:"unknown_status"`
 	// RuleStatus answers what breaks a rule of the model, 400 to 499. 0 = 422.
 	RuleStatus int `json:"rule_status"`
-	// SFMIDSystem is the system of an Organization's SFM-id identifier. "" = any that ends in "sfm-id" or "journal-id",
-	// and any identifier of a system the stand-in does not know whose value is a UUID.
+	// SFMIDSystem is the system of an Organization's SFM-id identifier. "" = any whose system or type has "sfm-id" or
+	// "journal-id" in it; where there is none, any of a system the stand-in does not know whose value is a UUID.
 	SFMIDSystem string `json:"sfm_id_system"`
 	// CreateOwnOnly holds a create in an existing journal to the token's own organization number too. Otherwise the
 	// token of an organization that is written already may add another one: so a new number replaces an old one.

@@ -93,7 +93,7 @@ type sentExtension struct {
 	Extension     []sentExtension `json:"extension"`
 }
 
-// readOrganization reads a body. The refusal is about its form, never about SFM's rules.
+// readOrganizationBody reads an Organization. The refusal is about its form, never about SFM's rules.
 func readOrganizationBody(body []byte) (resource, organizationFacts, *sfmRefusal) {
 	var whole resource
 	var sent sentOrganization

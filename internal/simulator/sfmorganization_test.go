@@ -23,6 +23,12 @@ func TestOrganizationLife(t *testing.T) {
 	if changed["active"] != true || versionOf(changed) != 2 {
 		t.Errorf("changed to %v", changed)
 	}
+	// The token's parent and child are in the journal too, since the knob strict_journals is off.
+	for query, want := range map[string]float64{"": 3, "?active=true": 3, "?active=false": 0, "?_id=a," + id: 1, "?identifier=" + testChild: 1, "?identifier=1": 0, "?name=x": 3} {
+		if got := decode(t, e.mustCall("GET", "/Organization"+query, nil).body)["total"]; got != want {
+			t.Errorf("Organization%s: %v, want %v", query, got, want)
+		}
+	}
 	for _, row := range []struct {
 		method, path, body string
 		want               int

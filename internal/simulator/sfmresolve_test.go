@@ -137,6 +137,47 @@ func TestLoadedStaysAsItIs(t *testing.T) {
 	e.mustCall("POST", sendPath, SampleSendMedication(testPID, "1"))
 }
 
+// TestSameOrgnr (J8, as the knob has it): of two organizations with one number, the lower is the entry, in whatever
+// order their ids are.
+func TestSameOrgnr(t *testing.T) {
+	for _, lower := range []string{"a", "z"} {
+		j := newSFMJournals(nowStill)
+		journal := j.open(OriginCreated, knownJournal)
+		top := JournalOrganization{Orgnr: municipality, HERID: herOfClinic, Active: true}
+		j.put(journal, keptOrganization("m", top.resource(knownJournal, "")))
+		below := JournalOrganization{Orgnr: municipality, HERID: unusedHERID, Active: true}
+		j.put(journal, keptOrganization(lower, below.resource(knownJournal, "m")))
+		if found, _ := j.resolve(Tenant{Parent: municipality, Journal: knownJournal}, JournalKnobs{}); found.HERID != unusedHERID {
+			t.Errorf("the lower one is %s: resolved to %+v", lower, found)
+		}
+	}
+}
+
+// TestSenderOfMailAlone: an electronic address is no telephone number.
+func TestSenderOfMailAlone(t *testing.T) {
+	e := newEPJ(t)
+	e.load(twoJournals()...)
+	contacts := []resource{{"system": "email", "value": "post@klinikk.example"}, {"system": "phone", "value": "+4744444444"}}
+	places := []resource{{"line": []string{"Vei 3", ""}, "postalCode": "9999", "city": "Testby"}}
+	e.mustCall("PUT", "/Organization/clinic", sent(map[string]any{
+		"identifier": ids(clinic, herOfClinic, knownJournal), "active": true, "telecom": contacts, "address": places,
+	}))
+	found, fault := e.sim.Resolve(Tenant{Parent: municipality, Child: clinic, Journal: knownJournal})
+	if found.Sender.Phone != "+4744444444" || found.Sender.Address != "Vei 3, 9999 Testby" || fault != "" {
+		t.Errorf("%+v %s", found, fault)
+	}
+}
+
+// TestFreeHERID: invented HER-ids go out of the way of those in use.
+func TestFreeHERID(t *testing.T) {
+	j := newSFMJournals(nowStill)
+	taken := j.freeHERID("a")
+	j.owners[taken] = j.open(OriginCreated, knownJournal)
+	if free := j.freeHERID("a"); free == taken || len(free) != len(taken) {
+		t.Errorf("%s, then %s", taken, free)
+	}
+}
+
 // TestSwitchOfTenancy (L8): a single-tenant client's SFM-id is the journal-id of its multi-tenant successor.
 func TestSwitchOfTenancy(t *testing.T) {
 	e := newEPJ(t)

@@ -210,6 +210,8 @@ func TestOptionA(t *testing.T) {
 	if n := len(e.sim.Journals()); n != 1 {
 		t.Errorf("%d journals, want one", n)
 	}
+	e.setSFM(func(k *SFMKnobs) { k.StrictJournals = false }) // a journal made under the rules stays under them
+	e.wantRule(e.call("POST", "/Organization", joining), "J7", otherParent)
 }
 
 func TestRulesOfUpdate(t *testing.T) {
@@ -281,6 +283,8 @@ func TestLastActive(t *testing.T) {
 	e.wantRule(e.call("PUT", "/Organization/new", sent(map[string]any{"identifier": fresh})), "C7", "last active")
 	e.setSFM(func(k *SFMKnobs) { k.Journals.LastPassive = true })
 	e.mustCall("PUT", "/Organization/new", sent(map[string]any{"identifier": fresh}))
+	e.setSFM(func(k *SFMKnobs) { k.Journals.LastPassive = false })
+	e.mustCall("PUT", "/Organization/new", sent(map[string]any{"identifier": fresh})) // nothing more is lost
 	if actors := e.sim.RFActors(); len(actors) != 0 {
 		t.Errorf("Aktører of passive organizations: %v", actors)
 	}
