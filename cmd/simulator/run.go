@@ -174,12 +174,16 @@ func describe(out io.Writer, world *simulator.Running, clientID, keyFile string)
 		"export HELSEID_CLIENT_ID=" + clientID,
 		"export HELSEID_CLIENT_JWK_FILE=" + keyFile,
 		"export SFM_UPSTREAMS=basis=" + world.SFM + ",session=" + world.SFM,
+		"export BRREG_URL=" + world.Brreg,
+		"export ADRESSEREGISTERET_URL=" + world.Adresseregisteret,
+		"export SELVBETJENING_URL=" + world.Selvbetjening,
+		"# Test tokens: POST " + world.TestTokens + "/v2/create-test-token-with-key with X-Auth-Key: " + simulator.TestTokenKey,
 		"# A tenant to ask for: parent " + tenant.Parent + ", child " + tenant.Child + ", journal " + tenant.Journal,
 		"# Persons: " + strings.Join(persons(), ", ") + "; the log-in page takes &auto=<person> and logs in by itself",
 		"# Token exchange: HELSEID_SUBJECT_AUDIENCE=" + ownAudience + "; a caller's token: " + world.HelseID + "/_simulator/subject-token?person=lege&audience=" + ownAudience,
 		"# Knobs: curl -X PUT " + world.HelseID + `/_simulator/knobs -d '{"helseid":{"fault":{"status":503,"count":3}}}'`,
-		"# What came: " + world.SFM + "/_simulator/ledger and " + world.HelseID + "/_simulator/token-requests",
 		"# What SFM holds: " + world.SFM + "/_simulator/journals, and RF: " + world.SFM + "/_simulator/rf",
+		"# What came: " + world.SFM + "/_simulator/ledger and " + world.HelseID + "/_simulator/token-requests and /_simulator/registers",
 	}
 	_, _ = fmt.Fprintln(out, strings.Join(lines, "\n"))
 }

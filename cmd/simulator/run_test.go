@@ -36,7 +36,7 @@ func TestServesUntilTold(t *testing.T) {
 	}()
 	lines := map[string]string{}
 	scanner := bufio.NewScanner(read)
-	for range 8 {
+	for range 11 {
 		if !scanner.Scan() {
 			t.Fatal("too few lines")
 		}
@@ -46,6 +46,11 @@ func TestServesUntilTold(t *testing.T) {
 	}
 	if lines["HELSEID_CLIENT_ID"] != "test-epj" || lines["HELSEID_CLIENT_JWK_FILE"] != keyFile || !strings.HasPrefix(lines["SFM_UPSTREAMS"], "basis=http://127.0.0.1:") {
 		t.Error("the lines for the sidecar are wrong")
+	}
+	for name, path := range map[string]string{"BRREG_URL": "/brreg", "ADRESSEREGISTERET_URL": "/adresseregisteret", "SELVBETJENING_URL": "/selvbetjening"} {
+		if lines[name] != lines["HELSEID_ISSUER"]+path {
+			t.Errorf("%s is %q", name, lines[name])
+		}
 	}
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The grants a client may be registered for.
@@ -73,6 +74,8 @@ type registeredClient struct {
 type clientKey struct {
 	public crypto.PublicKey
 	alg    string // "" = any that fits the key
+	digest string // RFC 7638
+	secretLife
 }
 
 // RegisterClient adds a client, or replaces the one with the same id: new keys
@@ -87,7 +90,7 @@ func (s *Simulator) RegisterClient(client Client) error {
 	if client.Tenancy != TenancyMulti && client.Tenancy != TenancySingle {
 		return fmt.Errorf("registering client %q: tenancy %q is neither multi nor single", client.ID, client.Tenancy)
 	}
-	keys, err := readClientKeys(client.JWKS)
+	keys, err := readClientKeys(client.JWKS, s.now())
 	if err != nil {
 		return fmt.Errorf("registering client %q: %w", client.ID, err)
 	}
@@ -97,7 +100,24 @@ func (s *Simulator) RegisterClient(client Client) error {
 	return nil
 }
 
+// client returns the registration as it counts now: without the scopes that wait
+// for approval. It is nil for an unknown id.
 func (s *Simulator) client(id string) *registeredClient {
+	client := s.registration(id)
+	pending := s.knobs().Selvbetjening.PendingScopes
+	if client == nil || len(pending) == 0 {
+		return client
+	}
+	usable := *client
+	usable.Scopes = slices.DeleteFunc(slices.Clone(client.Scopes), func(scope string) bool {
+		_, waits := pending[scope]
+		return waits
+	})
+	return &usable
+}
+
+// registration returns the client as it is registered; it is never changed.
+func (s *Simulator) registration(id string) *registeredClient {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.clients[id]
@@ -105,7 +125,7 @@ func (s *Simulator) client(id string) *registeredClient {
 
 // readClientKeys reads a JWK or a JWKS. A key without kid is known by its
 // RFC 7638 thumbprint.
-func readClientKeys(raw json.RawMessage) (map[string]clientKey, error) {
+func readClientKeys(raw json.RawMessage, now time.Time) (map[string]clientKey, error) {
 	document, err := decodeObject(raw)
 	if err != nil {
 		return nil, fmt.Errorf("the client's key set %w", err)
@@ -124,13 +144,15 @@ func readClientKeys(raw json.RawMessage) (map[string]clientKey, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the client's key: %w", err)
 		}
+		digest, err := thumbprint(jwk)
+		if err != nil {
+			return nil, fmt.Errorf("naming the client's key: %w", err)
+		}
 		kid := text(jwk, "kid")
 		if kid == "" {
-			if kid, err = thumbprint(jwk); err != nil {
-				return nil, fmt.Errorf("naming the client's key: %w", err)
-			}
+			kid = digest
 		}
-		keys[kid] = clientKey{public: public, alg: text(jwk, "alg")}
+		keys[kid] = clientKey{public: public, alg: text(jwk, "alg"), digest: digest, secretLife: secretLife{added: now}}
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("the client has no key")
@@ -162,8 +184,8 @@ type KeySpec struct {
 }
 
 // NewClient makes a multi-tenant client with a new P-256 key, DPoP, every grant
-// but token exchange, the SFM scopes of both API versions, and the redirect
-// addresses that a sidecar has by default. It returns the registration and the
+// but token exchange, the SFM scopes of both API versions and those of the
+// registers, and the redirect addresses that a sidecar has by default. It returns the registration and the
 // private key as a JWK.
 func NewClient(id string) (Client, []byte, error) { return NewClientWith(id, KeySpec{}) }
 
@@ -183,7 +205,7 @@ func NewClientWith(id string, spec KeySpec) (Client, []byte, error) {
 	client := Client{
 		ID: id, JWKS: public, Tenancy: TenancyMulti, DPoP: true,
 		Grants:                 []string{GrantCode, GrantRefresh, GrantClientCredentials},
-		Scopes:                 slices.Clone(defaultScopes),
+		Scopes:                 slices.Concat(defaultScopes, []string{AddressesScope, SelvbetjeningScope}),
 		RedirectURIs:           []string{"http://localhost/_sidecar/callback", "http://127.0.0.1/_sidecar/callback"},
 		PostLogoutRedirectURIs: []string{"http://localhost/", "http://127.0.0.1/"},
 	}

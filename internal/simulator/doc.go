@@ -1,6 +1,7 @@
 // Package simulator holds strict stand-ins for HelseID and SFM, the two parties
-// that a client of SFM talks to. They are for tests, for demonstrations and for
-// the build servers of EPJ vendors; they are never part of the product.
+// that a client of SFM talks to, and for the registers around them. They are for
+// tests, for demonstrations and for the build servers of EPJ vendors; they are
+// never part of the product.
 //
 // # They judge
 //
@@ -18,6 +19,17 @@
 // delegation; a refresh token that was rotated before, which ends the whole
 // log-in. SFM refuses a proof outside -6 s to +5 s, a token bound to another
 // key, and a token that lacks the claims it wants.
+//
+// # The registers
+//
+// Beside HelseID, at the same address, stand four services that a set-up is
+// checked against: /brreg (Enhetsregisteret's open API), /adresseregisteret (the
+// CommunicationParty API), /selvbetjening (the client's own registration and its
+// keys) and /ttt (HelseID's test tokens). The two in the middle take nothing but a
+// token of their own audience and scope with a fresh proof. A key that is posted
+// to Selvbetjening authenticates its client from then on, and what its list of
+// tenants says is what the token endpoint does. What their JSON looks like where
+// no document tells is our own choice, and listed in docs/divergences.md.
 //
 // The package imports only the standard library and nothing of the product: a
 // judge that shares code with the accused agrees with its mistakes.
@@ -67,8 +79,9 @@
 //	GET, DELETE  /_simulator/token-requests  what reached HelseID's token, PAR and revocation endpoints
 //	GET, PUT, DELETE  /_simulator/journals   journals: told, replaced by a list, back to those of the start
 //	GET          /_simulator/rf              the Aktører that RF has
-//	GET          /_simulator/world           persons, tenants, delegations
-//	POST         /_simulator/reset           knobs back, ledger and token requests forgotten
+//	GET, DELETE  /_simulator/registers       what reached the registers, and how many calls at once
+//	GET          /_simulator/world           persons, tenants, delegations, units, parties
+//	POST         /_simulator/reset           knobs back, ledger, token requests and calls to registers forgotten
 //
 // These calls ask for no key. A world must listen on loopback only.
 package simulator

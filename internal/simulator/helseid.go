@@ -71,8 +71,11 @@ func (b *bufferedAnswer) send(w http.ResponseWriter) {
 	_, _ = w.Write(b.body.Bytes()) // the client may have left
 }
 
-// HelseID returns the HelseID stand-in, to be mounted at the options' issuer.
-func (s *Simulator) HelseID() http.Handler { return s.withControl(s.serveHelseID) }
+// HelseID returns the HelseID stand-in, to be mounted at the options' issuer. The
+// registers are served beside it.
+func (s *Simulator) HelseID() http.Handler {
+	return s.withControl(s.withRegisters(s.serveHelseID))
+}
 
 // serveHelseID meets the faults, routes, and sends the answer last.
 func (s *Simulator) serveHelseID(w http.ResponseWriter, r *http.Request) {

@@ -50,7 +50,7 @@ func (s *Simulator) verifyClientJWT(client *registeredClient, raw string, types 
 	if typ := text(parsed.header, "typ"); !slices.Contains(types, typ) {
 		return nil, fmt.Errorf("typ is %q, %s is wanted", typ, types[0])
 	}
-	if err := verifyClientSignature(client, parsed); err != nil {
+	if err := s.verifyClientSignature(client, parsed); err != nil {
 		return nil, err
 	}
 	if err := checkClientClaims(client, parsed, s.options.Issuer); err != nil {
@@ -70,11 +70,14 @@ func (s *Simulator) verifyClientJWT(client *registeredClient, raw string, types 
 	return parsed, nil
 }
 
-func verifyClientSignature(client *registeredClient, parsed *jws) error {
+func (s *Simulator) verifyClientSignature(client *registeredClient, parsed *jws) error {
 	kid := text(parsed.header, "kid")
 	key, known := client.keys[kid]
 	if !known {
 		return fmt.Errorf("kid %q is none of the client's registered keys", kid)
+	}
+	if !s.now().Before(s.secretExpiry(key)) {
+		return fmt.Errorf("the key with kid %q has expired; post a new one at Selvbetjening before that", kid)
 	}
 	if key.alg != "" && key.alg != parsed.alg() {
 		return fmt.Errorf("alg is %q, the key is registered for %s", parsed.alg(), key.alg)

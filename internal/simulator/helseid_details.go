@@ -236,7 +236,7 @@ func (s *Simulator) checkParentOnly(d details) *refusal {
 }
 
 func (s *Simulator) checkDelegation(client *registeredClient, tenant Tenant) *refusal {
-	org, known := s.orgs[tenant.Parent]
+	org, known := s.delegation(tenant.Parent)
 	if !known || (client.Delegated != nil && !slices.Contains(client.Delegated, tenant.Parent)) {
 		return s.hid(1001, "parent %s is not allowed for the client; no delegation to the supplier was found", tenant.Parent)
 	}

@@ -44,7 +44,7 @@ func (s *Simulator) mint(m mintage, record *TokenRequest) (map[string]any, *refu
 		"access_token": access, "token_type": tokenType(m.jkt, knobs),
 		"expires_in": knobs.AccessTokenSeconds, "scope": strings.Join(granted, " "),
 	}
-	if len(rejected) > 0 {
+	if len(rejected) > 0 && !knobs.OmitRejectedScope {
 		answer["rejected_scope"] = strings.Join(rejected, " ")
 	}
 	switch knobs.ExpiresIn {
@@ -101,7 +101,7 @@ func withinResources(scopes, resources []string) []string {
 // rejectScopes takes away SFM's scopes where the organization has not signed the
 // terms of use, and those the knobs name.
 func (s *Simulator) rejectScopes(m mintage, knobs HelseIDKnobs) ([]string, []string) {
-	org, known := s.orgs[m.details.tenant.Parent]
+	org, known := s.delegation(m.details.tenant.Parent)
 	unsigned := known && !org.Terms
 	var granted, rejected []string
 	for _, scope := range m.scopes {

@@ -19,6 +19,11 @@ type Knobs struct {
 	ClockOffset float64      `json:"clock_offset_seconds"`
 	HelseID     HelseIDKnobs `json:"helseid"`
 	SFM         SFMKnobs     `json:"sfm"`
+	// The registers'.
+	Brreg         BrregKnobs         `json:"brreg"`
+	Addresses     TokenRegisterKnobs `json:"adresseregisteret"`
+	Selvbetjening SelvbetjeningKnobs `json:"selvbetjening"`
+	TestTokens    RegisterKnobs      `json:"ttt"`
 }
 
 // HelseIDKnobs are the knobs of the HelseID stand-in.
@@ -65,6 +70,14 @@ type HelseIDKnobs struct {
 	// DropScopes are left out of the granted scopes and named in
 	// rejected_scope, as for an organization that has not signed the terms.
 	DropScopes []string `json:"drop_scopes"`
+	// OmitRejectedScope leaves rejected_scope out: what was not granted is missing
+	// from scope and nothing tells why.
+	OmitRejectedScope bool `json:"omit_rejected_scope"`
+	// Withdrawn are parents whose delegation to the supplier was withdrawn
+	// (HID-1001), Unsigned those that have not signed SFM's terms of use after all.
+	// The list of tenants at Selvbetjening says the same.
+	Withdrawn []string `json:"withdrawn"`
+	Unsigned  []string `json:"unsigned"`
 
 	// SecurityLevel is the level of every log-in; "" = the person's own.
 	SecurityLevel string `json:"security_level"`
@@ -115,7 +128,7 @@ func DefaultKnobs() Knobs {
 		CodeSeconds:         60,
 		RequestURISeconds:   600,
 		HIDError:            "invalid_request",
-	}}
+	}, Selvbetjening: SelvbetjeningKnobs{FirstSecretSeconds: secretYear, SecretSeconds: secretYear}}
 }
 
 // SetKnobs changes the knobs. The function gets a copy of its own, and what it

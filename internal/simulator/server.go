@@ -38,7 +38,7 @@ func (s *Simulator) withControl(serve http.HandlerFunc) http.Handler {
 }
 
 // serveControl is the simulator's own interface, for tests in other languages:
-// GET and PUT knobs; GET, PUT and DELETE journals; GET and DELETE ledger and token-requests; GET seen,
+// GET and PUT knobs; GET, PUT and DELETE journals; GET and DELETE ledger, registers and token-requests; GET seen,
 // sfm-sessions, rf, world and subject-token; POST reset.
 func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name string) {
 	switch r.Method + " " + name {
@@ -69,24 +69,31 @@ func (s *Simulator) serveControl(w http.ResponseWriter, r *http.Request, name st
 		w.WriteHeader(http.StatusNoContent)
 	case "GET rf":
 		writeControl(w, http.StatusOK, s.RFActors())
+	case "GET registers":
+		writeControl(w, http.StatusOK, s.registerReport())
+	case "DELETE registers":
+		s.ResetRegisterCalls()
+		w.WriteHeader(http.StatusNoContent)
 	case "GET world":
-		writeControl(w, http.StatusOK, map[string]any{"persons": s.options.Persons, "tenants": Tenants(), "delegations": s.options.Delegations})
+		writeControl(w, http.StatusOK, map[string]any{"persons": s.options.Persons, "tenants": Tenants(), "delegations": s.options.Delegations,
+			"units": s.options.Units, "parties": s.options.Parties})
 	case "GET subject-token":
 		s.serveSubjectToken(w, r)
 	case "POST reset":
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET, PUT and DELETE journals, GET rf, GET world, GET subject-token, POST reset"})
+		writeControl(w, http.StatusNotFound, map[string]string{"error": "no such call; there are GET and PUT knobs, GET and DELETE ledger, GET and DELETE token-requests, GET seen, GET sfm-sessions, GET, PUT and DELETE journals, GET rf, GET and DELETE registers, GET world, GET subject-token, POST reset"})
 	}
 }
 
-// Reset puts the knobs back and forgets ledger and token requests. Clients,
-// log-ins and tokens stay good.
+// Reset puts the knobs back and forgets ledger, token requests and the calls to
+// registers. Clients, their keys, log-ins and tokens stay good.
 func (s *Simulator) Reset() {
 	s.SetKnobs(func(knobs *Knobs) { *knobs = *s.options.Knobs })
 	s.ResetLedger()
 	s.ResetTokenRequests()
+	s.ResetRegisterCalls()
 }
 
 // putKnobs merges, so that {"helseid":{"rotation_off":true}} changes one knob. A
@@ -133,6 +140,8 @@ type Running struct {
 	*Simulator
 	HelseID string // base URL: the issuer
 	SFM     string // base URL
+	// The registers' base URLs.
+	Brreg, Adresseregisteret, Selvbetjening, TestTokens string
 
 	servers []*http.Server
 	wait    sync.WaitGroup
@@ -165,7 +174,11 @@ func Serve(options Options, helseID, sfm string) (*Running, error) {
 	if err != nil {
 		return nil, errors.Join(err, first.Close(), second.Close())
 	}
-	running := &Running{Simulator: world, HelseID: options.Issuer, SFM: options.SFM}
+	running := &Running{
+		Simulator: world, HelseID: options.Issuer, SFM: options.SFM,
+		Brreg: world.registerURL(RegisterBrreg), Adresseregisteret: world.registerURL(RegisterAddresses),
+		Selvbetjening: world.registerURL(RegisterSelvbetjening), TestTokens: world.registerURL(RegisterTestTokens),
+	}
 	running.serve(first, world.HelseID())
 	running.serve(second, world.SFM())
 	return running, nil

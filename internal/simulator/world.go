@@ -32,6 +32,16 @@ type Options struct {
 	// Journals are in SFM from the start, kept to SFM's rules whatever the knobs say. Others come to be as the knob
 	// StrictJournals has it.
 	Journals []Journal
+	// Registers is the base URL under which the registers are reached, without a
+	// trailing slash. If empty, the Issuer, where HelseID's listener serves them.
+	Registers string
+	// Units are what Enhetsregisteret holds. If nil, [Units] of the delegations.
+	Units []Unit
+	// Parties are what Adresseregisteret holds. If nil, [Parties] of the units.
+	Parties []Party
+	// TestTokenKey is the key that HelseID's test token service wants. If empty,
+	// [TestTokenKey].
+	TestTokenKey string
 	// SigningKey signs HelseID's tokens. If nil, a new RSA key of 2048 bits.
 	SigningKey *rsa.PrivateKey
 	// Knobs are set from the start. If nil, [DefaultKnobs].
@@ -66,7 +76,8 @@ type Simulator struct {
 	requests []TokenRequest
 	maxInFly int
 
-	sfm *sfmState // the SFM half
+	sfm       *sfmState // the SFM half
+	registers *registerState
 }
 
 // signingKey is one of HelseID's own keys; the last one signs, all are published.
@@ -90,6 +101,7 @@ func New(options Options) (*Simulator, error) {
 		pushed:     map[string]*authorizationRequest{},
 		codes:      map[string]*issuedCode{},
 		refresh:    map[string]*refreshToken{},
+		registers:  newRegisterState(options),
 	}
 	s.sfm = newSFMState(s.now)
 	for _, person := range options.Persons {
@@ -128,6 +140,7 @@ func withDefaults(options Options) Options {
 	if options.Supplier == "" {
 		options.Supplier = Supplier
 	}
+	options = withRegisterDefaults(options)
 	if options.Knobs == nil {
 		knobs := DefaultKnobs()
 		options.Knobs = &knobs
