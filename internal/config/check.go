@@ -17,6 +17,7 @@ func check(c *Config, vars map[string]string, found *findings) {
 	checkLogin(c, found)
 	checkScopes(c, found)
 	checkUpstreams(c, found)
+	checkRegisters(&c.Tenants, found)
 	checkListeners(c, found)
 	checkCallers(c, found)
 	checkKeep(&c.Keep, found)

@@ -122,9 +122,9 @@ type Tenants struct {
 	File                 string `env:"TENANTS_FILE"`
 	Policy               string `env:"TENANTS_POLICY"` // PolicyListed with a file, else PolicyAny
 	OrgnrCheck           string `env:"SIDECAR_ORGNR_CHECK" envDefault:"warn"`
-	BrregURL             string `env:"BRREG_URL"`
+	BrregURL             string `env:"BRREG_URL" envDefault:"https://data.brreg.no/enhetsregisteret/api"`
 	AdresseregisteretURL string `env:"ADRESSEREGISTERET_URL"`
-	SelvbetjeningURL     string `env:"SELVBETJENING_URL"`
+	SelvbetjeningURL     string `env:"SELVBETJENING_URL"` // by HelseID.Issuer when unset; "" = none is known
 }
 
 // Listen is where the sidecar answers, and to whom.

@@ -96,7 +96,7 @@ func TestDefaults(t *testing.T) {
 			},
 			ResponseTimeout: 120 * time.Second, SessionKeepalive: true,
 		},
-		Tenants: config.Tenants{Policy: "any", OrgnrCheck: "warn"},
+		Tenants: config.Tenants{Policy: "any", OrgnrCheck: "warn", BrregURL: "https://data.brreg.no/enhetsregisteret/api"},
 		Listen:  config.Listen{Address: "127.0.0.1:8080", Callback: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
 		Keep: config.Keep{
 			Store: "memory", StoreTimeout: 500 * time.Millisecond, SessionStore: "memory", SessionIdle: 12 * time.Hour,
@@ -157,6 +157,9 @@ func TestVariables(t *testing.T) {
 		{[]string{"SFM_SESSION_KEEPALIVE=true"}, func(c *config.Config) any { return c.SFM.SessionKeepalive }, true},
 		{[]string{"SFM_SESSION_KEEPALIVE=false"}, func(c *config.Config) any { return c.SFM.SessionKeepalive }, false},
 		{[]string{"TENANTS_POLICY=any"}, func(c *config.Config) any { return c.Tenants.Policy }, "any"},
+		{[]string{"HELSEID_ISSUER=https://helseid-sts.test.nhn.no"}, func(c *config.Config) any { return c.Tenants.SelvbetjeningURL }, "https://api.selvbetjening.test.nhn.no"},
+		{[]string{"HELSEID_ISSUER=https://helseid-sts.nhn.no"}, func(c *config.Config) any { return c.Tenants.SelvbetjeningURL }, "https://api.selvbetjening.nhn.no"},
+		{[]string{"HELSEID_ISSUER=https://helseid-sts.nhn.no", "SELVBETJENING_URL=http://localhost:1/s"}, func(c *config.Config) any { return c.Tenants.SelvbetjeningURL }, "http://localhost:1/s"},
 		{[]string{"SIDECAR_ORGNR_CHECK=strict"}, func(c *config.Config) any { return c.Tenants.OrgnrCheck }, "strict"},
 
 		{[]string{"SIDECAR_LISTEN=[::1]:80"}, func(c *config.Config) any { return c.Listen.Address + " " + c.Listen.Callback }, "[::1]:80 [::1]:80"},

@@ -74,9 +74,9 @@ var meanings = map[string]wording{
 	"TENANTS_FILE":           {sectionSFM, "", "YAML registry of tenants, or a directory of such files; watched and reloaded, a broken file keeps the last good one"},
 	"TENANTS_POLICY":         {sectionSFM, "`listed` with a file, else `any`", "`listed`: only combinations in the registry; `any`: every well-formed one"},
 	"SIDECAR_ORGNR_CHECK":    {sectionSFM, "", "check digit (modulus 11) of organization numbers: `warn`, or `strict` (refused). Some of NHN's own test numbers fail it"},
-	"BRREG_URL":              {sectionSFM, "the public address", "register asked by `tenants lint`, `check` and `keys` only"},
-	"ADRESSEREGISTERET_URL":  {sectionSFM, "", "register asked by `tenants lint`, `check` and `keys` only"},
-	"SELVBETJENING_URL":      {sectionSFM, "by issuer", "register asked by `tenants lint`, `check` and `keys` only"},
+	"BRREG_URL":              {sectionSFM, "", "Enhetsregisteret, asked by `tenants lint --brreg` only"},
+	"ADRESSEREGISTERET_URL":  {sectionSFM, "", "NHN's Adresseregisteret (CommunicationParty API), asked by `tenants lint --adresseregisteret` only, with a token of the client itself"},
+	"SELVBETJENING_URL":      {sectionSFM, "by `HELSEID_ISSUER`", "API of HelseID Selvbetjening, asked by `check` and `keys` only, with a token of the client itself. HelseID's own two environments are known; empty for any other issuer"},
 
 	"SIDECAR_LISTEN":            {sectionListeners, "", "application listener: `host:port`, or `unix:/path` for a socket (mode 0600). Not loopback = refused unless `SIDECAR_UNSAFE_LISTEN_ANY=true`"},
 	"SIDECAR_CALLBACK_LISTEN":   {sectionListeners, "`SIDECAR_LISTEN` if TCP", "where the browser reaches the log-in, callback and log-out pages: 127.0.0.1 and ::1 both, same port. Needed for log-ins when the application listener is a socket"},

@@ -156,6 +156,9 @@ func (c *Config) resolve(vars map[string]string) {
 			c.Tenants.Policy = PolicyListed
 		}
 	}
+	if c.Tenants.SelvbetjeningURL == "" {
+		c.Tenants.SelvbetjeningURL = selvbetjening[strings.TrimSuffix(c.HelseID.Issuer, "/")]
+	}
 	if c.Listen.Callback == "" && !isSocket(c.Listen.Address) {
 		c.Listen.Callback = c.Listen.Address
 	}

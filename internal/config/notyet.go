@@ -16,9 +16,6 @@ var notYet = []struct {
 }{
 	{"TENANTS_FILE", anything, "a tenant registry", unsetIt},
 	{"TENANTS_POLICY", is(PolicyListed), "listed", unsetIt},
-	{"BRREG_URL", anything, "asking this register", unsetIt},
-	{"ADRESSEREGISTERET_URL", anything, "asking this register", unsetIt},
-	{"SELVBETJENING_URL", anything, "asking this register", unsetIt},
 	{"SIDECAR_ALLOWED_SIDS", anything, "telling callers apart by SID", unsetIt},
 	{"SIDECAR_ENABLE_QUIT", is("true", "1", "t"), "ending the process over HTTP", unsetIt},
 	{"SIDECAR_STORE", not(StoreMemory), "a shared store", unsetIt},

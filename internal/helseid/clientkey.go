@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -26,7 +28,8 @@ const maxKeyFile = 64 << 10
 // ClientKey is the client's private key: what proves to HelseID who we are. It prints as its kid only.
 type ClientKey struct {
 	kid, alg, thumbprint string
-	signer               jose.Signer // safe for concurrent use: it keeps nothing between signatures
+	signer               jose.Signer  // safe for concurrent use: it keeps nothing between signatures
+	notAfter             atomic.Int64 // in seconds since 1970; 0 = not known. It may come to be known later
 }
 
 // KeyID is the `kid` of the assertions: that of the JWK, else the RFC 7638 thumbprint.
@@ -37,6 +40,15 @@ func (k *ClientKey) Algorithm() string { return k.alg }
 
 // Thumbprint is the RFC 7638 SHA-256 thumbprint in base64url.
 func (k *ClientKey) Thumbprint() string { return k.thumbprint }
+
+// NotAfter is when the key's registration at HelseID ends, as far as its JWK tells (the member `exp`, in seconds since
+// 1970); zero when it does not.
+func (k *ClientKey) NotAfter() time.Time {
+	if seconds := k.notAfter.Load(); seconds > 0 {
+		return time.Unix(seconds, 0)
+	}
+	return time.Time{}
+}
 
 // String names the key without showing it.
 func (k *ClientKey) String() string { return "client key " + k.kid }
@@ -56,10 +68,11 @@ func (k *ClientKey) sign(payload []byte) (string, error) {
 }
 
 // ParseKeys reads a private client key: a JWK, a JWKS (its first key signs), or PKCS#8 in PEM. RSA must have 2048 bits
-// or more, EC one of P-256, P-384 and P-521. Errors say how to mend it and hold nothing of the key.
+// or more, EC one of P-256, P-384 and P-521. A member `exp` says until when the key is registered. Errors say how to mend it and hold nothing of the key.
 func ParseKeys(raw []byte) (*ClientKey, error) {
 	raw = bytes.TrimSpace(raw)
 	var jwk jose.JSONWebKey
+	var notAfter int64
 	var err error
 	switch {
 	case len(raw) == 0:
@@ -67,7 +80,7 @@ func ParseKeys(raw []byte) (*ClientKey, error) {
 	case len(raw) > maxKeyFile:
 		return nil, errors.New("reading the client key: it is larger than 64 KiB")
 	case raw[0] == '{':
-		jwk, err = parseJWK(raw)
+		jwk, notAfter, err = parseJWK(raw)
 	default:
 		jwk, err = parsePEM(raw)
 	}
@@ -78,37 +91,39 @@ func ParseKeys(raw []byte) (*ClientKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the client key: %w", err)
 	}
+	key.notAfter.Store(notAfter)
 	return key, nil
 }
 
-func parseJWK(raw []byte) (jose.JSONWebKey, error) {
+// parseJWK reads the key that signs, and its member exp.
+func parseJWK(raw []byte) (jose.JSONWebKey, int64, error) {
 	var jwk jose.JSONWebKey
 	doc, err := parseMembers(raw)
 	if err != nil {
-		return jwk, fmt.Errorf("the JWK is %w", err)
+		return jwk, 0, fmt.Errorf("the JWK is %w", err)
 	}
 	if doc.has("keys") {
 		var keys []json.RawMessage
 		if json.Unmarshal(doc["keys"], &keys) != nil || len(keys) == 0 {
-			return jwk, errors.New("the JWKS has no keys")
+			return jwk, 0, errors.New("the JWKS has no keys")
 		}
 		raw = keys[0]
 		if doc, err = parseMembers(raw); err != nil {
-			return jwk, fmt.Errorf("the first key of the JWKS is %w", err)
+			return jwk, 0, fmt.Errorf("the first key of the JWKS is %w", err)
 		}
 	}
 	// go-jose's own texts are left out: they can quote the key.
 	switch kty := doc.text("kty"); {
 	case kty != "RSA" && kty != "EC":
-		return jwk, errors.New("kty must be RSA or EC")
+		return jwk, 0, errors.New("kty must be RSA or EC")
 	case !doc.has("d"):
-		return jwk, errors.New("it is the public half; the private JWK (with the member d) is needed")
+		return jwk, 0, errors.New("it is the public half; the private JWK (with the member d) is needed")
 	case jwk.UnmarshalJSON(raw) != nil || !jwk.Valid() || jwk.IsPublic():
-		return jwk, errors.New("the JWK's members do not make a private key")
+		return jwk, 0, errors.New("the JWK's members do not make a private key")
 	case jwk.Use != "" && jwk.Use != "sig":
-		return jwk, errors.New("its use must be sig")
+		return jwk, 0, errors.New("its use must be sig")
 	}
-	return jwk, nil
+	return jwk, doc.unixTime("exp"), nil
 }
 
 func parsePEM(raw []byte) (jose.JSONWebKey, error) {

@@ -25,11 +25,12 @@ func (r *KeyRing) Current() *ClientKey {
 }
 
 // Replace takes a new key into use and keeps the old one at hand. The same key again (same thumbprint, kid and alg)
-// changes nothing, unless it had been set aside: then it gets another chance.
+// changes nothing but when it ends, unless it had been set aside: then it gets another chance.
 func (r *KeyRing) Replace(k *ClientKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k.thumbprint == r.current.thumbprint && k.kid == r.current.kid && k.alg == r.current.alg {
+		r.current.notAfter.Store(k.notAfter.Load())
 		return
 	}
 	old := r.current
