@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/desk":          {"internal/journal", "internal/tenantmap", "internal/register"},
 	"internal/journal":       {},
 	"internal/keepalive":     {},
+	"internal/keyfile":       {},
 	"internal/simulator":     {},
 	"internal/store":         {},
 	"internal/telemetry":     {},
@@ -42,7 +43,7 @@ var mayImport = map[string][]string{
 	"internal/control":       {"internal/session", "internal/tenantmap"},
 	"internal/app": {
 		"internal/config", "internal/control", "internal/desk", "internal/doctor", "internal/dpop", "internal/helseid",
-		"internal/journal", "internal/keepalive", "internal/proxy", "internal/register", "internal/selvbetjening",
+		"internal/journal", "internal/keepalive", "internal/keyfile", "internal/proxy", "internal/register", "internal/selvbetjening",
 		"internal/session", "internal/store", "internal/telemetry", "internal/tenantmap", "internal/tokencache",
 	},
 	"cmd/sidecar":   {"internal/app"},
