@@ -69,6 +69,7 @@ func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
 		}
 	}
 	h.metrics.CacheEntries(h.cache.Entries)
+	h.metrics.ClientKeyNotAfter(func() time.Time { return h.keys.Current().NotAfter() })
 	h.metrics.Sessions(func() int { return h.store.Len(session.KindUsed) })
 	return h, nil
 }

@@ -57,7 +57,10 @@ func watchKey(ctx context.Context, path, loaded string, ring *helseid.KeyRing, l
 			log.Error("the new client key can't be used, the old one stays", "reason", err)
 			continue
 		}
+		before := ring.Current().Thumbprint()
 		ring.Replace(key)
-		log.Info("took up a new client key", "kid", key.KeyID())
+		if key.Thumbprint() != before { // else the file changed in what is beside the key
+			log.Info("took up a new client key", "kid", key.KeyID())
+		}
 	}
 }

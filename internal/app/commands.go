@@ -20,6 +20,14 @@ const (
 const usage = `usage: sidecar [command]
 
   serve     answer calls until the process is told to end (the default)
+  keygen [-alg ES256|ES384|ES512|PS256] [-o FILE]
+            make a client key: the private half to FILE (client.jwk), the
+            public half to the standard output
+  keys list [-o json]
+            list the client's keys, here and at HelseID Selvbetjening
+  keys rotate [-alg ALG] [-prune] [-o json]
+            put a new key in place of the one that signs; -prune: only drop
+            those that have ended
   env       print every variable with its value; secrets stay hidden
   version   print the version
 
@@ -33,6 +41,7 @@ type command func(context.Context, Options) int
 func commands() map[string]command {
 	return map[string]command{
 		"serve": alone(serve), "env": alone(env), "version": alone(version),
+		"keygen": keygen, "keys": keys,
 		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}
 }

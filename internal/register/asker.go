@@ -169,6 +169,13 @@ func (a *asker) attempt(ctx context.Context, q question) (answer, later, *Error)
 	defer cancel()
 	resp, err := a.send(ctx, q)
 	if err != nil {
+		if u, ok := errors.AsType[unauthorized](err); ok {
+			failure := &Error{Register: a.name, Problem: "there is no token for it: " + u.Detail(), Mend: u.Hint(), cause: err}
+			if failure.Mend == "" {
+				failure.Mend = mendStatus(http.StatusForbidden)
+			}
+			return answer{}, later{}, failure
+		}
 		problem, mend := "it can't be reached", "check its address, the network and HTTPS_PROXY"
 		if ctx.Err() != nil {
 			problem, mend, err = "it did not answer in time", "try again later", nil
@@ -195,6 +202,13 @@ func (a *asker) attempt(ctx context.Context, q question) (answer, later, *Error)
 		return answer{}, later{}, failure
 	}
 	return answer{resp.StatusCode, body}, later{}, nil
+}
+
+// unauthorized is the error of a Transport that got no token to send.
+type unauthorized interface {
+	error
+	Detail() string
+	Hint() string
 }
 
 // send makes one request. Its error names no address.

@@ -49,7 +49,7 @@ type Error struct {
 
 // Error says which register, and what is wrong.
 func (e *Error) Error() string {
-	if e.cause != nil {
+	if _, told := errors.AsType[unauthorized](e.cause); e.cause != nil && !told {
 		return fmt.Sprintf("asking %s: %s: %v", e.Register, e.Problem, e.cause)
 	}
 	return "asking " + e.Register + ": " + e.Problem

@@ -494,6 +494,28 @@ func TestPartiesRefused(t *testing.T) {
 	}
 }
 
+// refusing is a transport that gets no token.
+type refusing struct{ asked int }
+
+func (r *refusing) RoundTrip(*http.Request) (*http.Response, error) { r.asked++; return nil, r }
+func (r *refusing) Error() string                                   { return "client-not-approved: said no" }
+func (r *refusing) Detail() string                                  { return "HelseID said no" }
+func (r *refusing) Hint() string                                    { return "" }
+
+// Without a token there is no use in asking again.
+func TestNoToken(t *testing.T) {
+	transport := new(refusing)
+	a, err := register.NewAddresses(register.Options{URL: "https://register.example", Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Parties(t.Context(), []string{"1"})
+	e, ok := errors.AsType[*register.Error](err)
+	if !ok || err.Error() != "asking Adresseregisteret: there is no token for it: HelseID said no" || !strings.Contains(e.Mend, "scope") || transport.asked != 1 {
+		t.Errorf("%v %+v", err, e)
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	f := &fake{handle: parties(nil)}
 	_, _ = newAddresses(t, f).Parties(t.Context(), []string{"1"})

@@ -2,6 +2,7 @@ package selvbetjening
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -32,7 +33,7 @@ func (e *Error) Error() string {
 	if e.Title != "" || e.Detail != "" {
 		fmt.Fprintf(&text, " (it says: %s)", strings.TrimSpace(strings.Join([]string{e.Title, e.Detail}, " ")))
 	}
-	if e.cause != nil {
+	if _, told := errors.AsType[unauthorized](e.cause); e.cause != nil && !told {
 		fmt.Fprintf(&text, ": %v", e.cause)
 	}
 	return text.String()

@@ -84,7 +84,6 @@ func (a *API) call(ctx context.Context, method, path string, body []byte, into a
 	if err != nil {
 		return fmt.Errorf("asking Selvbetjening: %w", err)
 	}
-	req.GetBody = nil // net/http would send it again by itself
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "sfm-sidecar")
 	if body == nil {
@@ -111,6 +110,13 @@ func (a *API) call(ctx context.Context, method, path string, body []byte, into a
 	return nil
 }
 
+// unauthorized is the error of a Transport that got no token to send.
+type unauthorized interface {
+	error
+	Detail() string
+	Hint() string
+}
+
 // silence says what it means that no answer came.
 func silence(ctx, limited context.Context, err error, sent bool) error {
 	if ctx.Err() != nil && !sent {
@@ -118,6 +124,13 @@ func silence(ctx, limited context.Context, err error, sent bool) error {
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the address
+	}
+	if u, ok := errors.AsType[unauthorized](err); ok {
+		mend := u.Hint()
+		if mend == "" {
+			mend = "have the scope " + Scope + " and the grant client_credentials added to the client in Selvbetjening"
+		}
+		return &Error{Problem: "there is no token for it: " + u.Detail(), Mend: mend, cause: err}
 	}
 	e := &Error{Problem: "it can't be reached", Mend: "check SELVBETJENING_URL, the network and HTTPS_PROXY", Unknown: sent, cause: err}
 	switch {

@@ -169,6 +169,26 @@ func TestAddKeyFails(t *testing.T) {
 	}
 }
 
+// refusing is a transport that gets no token.
+type refusing struct{ hint string }
+
+func (r refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, r }
+func (r refusing) Error() string                                   { return "client-not-approved: said no" }
+func (r refusing) Detail() string                                  { return "HelseID said no" }
+func (r refusing) Hint() string                                    { return r.hint }
+
+func TestNoToken(t *testing.T) {
+	for hint, mend := range map[string]string{"": "have the scope", "call NHN": "call NHN"} {
+		api, _ := selvbetjening.New(selvbetjening.Options{URL: "https://selvbetjening.example", Transport: refusing{hint}})
+		_, err := api.Keys(t.Context())
+		e, ok := errors.AsType[*selvbetjening.Error](err)
+		if !ok || !strings.Contains(e.Mend, mend) || e.Unknown || !errors.As(err, new(refusing)) ||
+			err.Error() != "asking HelseID Selvbetjening: there is no token for it: HelseID said no" {
+			t.Errorf("%v %+v", err, e)
+		}
+	}
+}
+
 func TestTextsAreScrubbed(t *testing.T) {
 	for detail, want := range map[string]string{
 		"person 13116900216 is":      "person [hidden] is",

@@ -140,6 +140,30 @@ func (m *Metrics) Sessions(count func() int) {
 	m.live("sessions", "Sessions of persons that are logged in or logging in.", count)
 }
 
+// ClientKeyNotAfter makes client_key_not_after_seconds show when the client key
+// that signs ends, in seconds since 1970. While the function returns the zero time
+// the metric is not there. It panics when called twice.
+func (m *Metrics) ClientKeyNotAfter(end func() time.Time) {
+	m.registry.MustRegister(notAfter{end, prometheus.NewDesc(namespace+"_client_key_not_after_seconds",
+		"When the client key's registration at HelseID ends, in seconds since 1970; not there while that is not known.", nil, nil)})
+}
+
+// notAfter is a gauge that is there only while there is something to show.
+type notAfter struct {
+	end  func() time.Time
+	desc *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (n notAfter) Describe(to chan<- *prometheus.Desc) { to <- n.desc }
+
+// Collect implements [prometheus.Collector].
+func (n notAfter) Collect(to chan<- prometheus.Metric) {
+	if end := n.end(); !end.IsZero() {
+		to <- prometheus.MustNewConstMetric(n.desc, prometheus.GaugeValue, float64(end.Unix()))
+	}
+}
+
 func (m *Metrics) live(name, help string, count func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help},

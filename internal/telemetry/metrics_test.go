@@ -20,6 +20,20 @@ func scrape(t *testing.T, m *telemetry.Metrics) string {
 	return w.Body.String()
 }
 
+// What is not known is not shown, rather than shown as 1970.
+func TestClientKeyNotAfter(t *testing.T) {
+	m := telemetry.NewMetrics("v1")
+	var end time.Time
+	m.ClientKeyNotAfter(func() time.Time { return end })
+	if strings.Contains(scrape(t, m), "not_after") {
+		t.Error("shown before it is known")
+	}
+	end = time.Unix(1893456000, 0)
+	if !strings.Contains(scrape(t, m), "\nsfm_sidecar_client_key_not_after_seconds 1.893456e+09\n") {
+		t.Error("not shown")
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	m := telemetry.NewMetrics("v1.2.3")
 	entries := 3
