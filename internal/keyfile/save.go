@@ -87,6 +87,9 @@ func lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrReadOnly, err)
 	}
+	if info, err := os.Stat(real); err == nil {
+		_ = keepOwner(w, info) // or the file's owner could not lock it next time
+	}
 	if err := lockFile(w); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
