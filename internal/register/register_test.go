@@ -492,6 +492,13 @@ func TestPartiesRefused(t *testing.T) {
 	if err != nil || len(got) != 1 || got["1"].Orgnr != "100100126" {
 		t.Error(got, err)
 	}
+	// What nobody asked about is not believed.
+	a := newAddresses(t, f)
+	_, _ = a.Parties(t.Context(), []string{"1"})
+	asked := len(f.bodies)
+	if _, err := a.Parties(t.Context(), []string{"2"}); err != nil || len(f.bodies) != asked+1 {
+		t.Error("a party that was not asked about is remembered", err)
+	}
 }
 
 // refusing is a transport that gets no token.
