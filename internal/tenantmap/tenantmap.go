@@ -15,6 +15,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"sfm-sidecar/internal/journal"
 )
 
 // The headers that name a tenant, in the canonical form of net/http.
@@ -57,7 +60,7 @@ type Options struct {
 	// CheckDigit says what happens to an organization number whose check digit (modulus 11) is wrong: "warn" lets it
 	// pass, since some of NHN's own test numbers fail; "strict" refuses it. If empty, "warn".
 	CheckDigit string
-	// Listed lets only tenants of the registry pass. As long as there is no registry, those are none.
+	// Listed lets only tenants of the registry pass (see [Map.Use]). As long as there is no registry, those are none.
 	Listed bool
 	// Warn is told of an organization number that fails the check and passes: the field and the number, as in
 	// "Sfm-Orgnr-Parent 100100127". Once for each number, up to a thousand. If nil, nobody is told.
@@ -68,6 +71,7 @@ type Options struct {
 type Map struct {
 	strict, listed bool
 	warn           func(string)
+	registry       atomic.Pointer[Registry] // nil until Use
 
 	mu     sync.Mutex
 	warned map[string]struct{} // organization numbers; guarded by mu
@@ -114,10 +118,34 @@ func (m *Map) Lookup(h http.Header) (Tenant, error) {
 			hint:   "Send either " + AliasHeader + " or " + ParentHeader + ", " + ChildHeader + " and " + JournalHeader + ".",
 		}
 	}
+	return m.alias("the alias in "+AliasHeader, alias)
+}
+
+// Use takes up a registry, or with nil gives up the one there was. Calls that are under way keep what they found; the
+// next one finds the new registry.
+func (m *Map) Use(r *Registry) { m.registry.Store(r) }
+
+// Alias finds the tenant of an alias that did not come in a header. The error is an [Error] with the code tenant-unknown.
+func (m *Map) Alias(alias string) (Tenant, error) { return m.alias("the alias", alias) }
+
+// Created reports whether the registry says that a journal exists in SFM, by any of its ids, in any letter case.
+func (m *Map) Created(journalID string) bool {
+	r := m.registry.Load()
+	return r != nil && r.Created(journalID)
+}
+
+// alias finds a tenant; what says where the alias came from.
+func (m *Map) alias(what, alias string) (Tenant, error) {
+	if r := m.registry.Load(); r != nil {
+		if t, ok := r.Tenant(alias); ok {
+			return t, nil
+		}
+	}
 	return Tenant{}, &Error{
 		code:   "tenant-unknown",
-		detail: "the alias in " + AliasHeader + " is not in the tenant registry",
-		hint:   "Use an alias of the registry (TENANTS_FILE), or send organization numbers and journal-id themselves.",
+		detail: what + " is not in the tenant registry",
+		hint: "Use an alias of the registry (TENANTS_FILE), or send organization numbers and journal-id themselves. " +
+			"The command \"sidecar tenants list\" shows the aliases.",
 	}
 }
 
@@ -171,23 +199,30 @@ func (m *Map) judge(names fieldNames, t Tenant) (Tenant, error) {
 	if t.Journal, err = journalID(names.journal, t.Journal); err != nil {
 		return Tenant{}, err
 	}
-	if m.listed {
+	if m.listed && !m.lists(t) {
 		return Tenant{}, &Error{
 			code:   "tenant-unknown",
 			detail: "the organization " + t.Parent + " with this journal-id is not in the tenant registry",
-			hint:   "Only tenants of the registry are let through (TENANTS_FILE, TENANTS_POLICY).",
+			hint: "Only tenants of the registry are let through (TENANTS_FILE, TENANTS_POLICY). " +
+				"The command \"sidecar tenants list\" shows them, \"sidecar tenants add\" adds one.",
 		}
 	}
 	return t, nil
+}
+
+// lists reports whether a tenant is in the registry, if there is one.
+func (m *Map) lists(t Tenant) bool {
+	r := m.registry.Load()
+	return r != nil && r.Lists(t)
 }
 
 // orgnr judges an organization number. One that is not nine digits is never repeated in an error: it may be anything, a
 // national identity number above all.
 func (m *Map) orgnr(name, number string) error {
 	switch {
-	case !isOrgnr(number):
+	case !journal.IsOrgnr(number):
 		return invalid(name, "is not an organization number", "Send nine digits, without spaces.")
-	case checkDigitFits(number):
+	case journal.CheckDigitFits(number):
 		return nil
 	case m.strict:
 		return invalid(name, "is "+number+", whose check digit is wrong",

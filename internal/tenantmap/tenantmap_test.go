@@ -9,14 +9,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sfm-sidecar/internal/journal"
 )
 
 const (
-	parent  = "100100126"
-	child   = "999944582"
-	wrong   = "100100127" // its check digit is
-	journal = "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"
-	upper   = "7FBFBCBD-6F08-4E95-9F7A-9D69C40F6A35"
+	parent      = "100100126"
+	child       = "999944582"
+	wrong       = "100100127" // its check digit is
+	journalUUID = "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"
+	upper       = "7FBFBCBD-6F08-4E95-9F7A-9D69C40F6A35"
 )
 
 func newMap(t testing.TB, opts Options) *Map {
@@ -47,7 +49,7 @@ func check(t *testing.T, err error, code, words string) {
 }
 
 func TestLookup(t *testing.T) {
-	both := Tenant{parent, child, journal}
+	both := Tenant{parent, child, journalUUID}
 	long := strings.Repeat("1", 257)
 	tests := []struct {
 		name    string
@@ -56,40 +58,40 @@ func TestLookup(t *testing.T) {
 		code    string
 		words   string
 	}{
-		{"all three", http.Header{ParentHeader: {parent}, ChildHeader: {child}, JournalHeader: {journal}}, both, "", ""},
-		{"no child", http.Header{ParentHeader: {parent}, JournalHeader: {journal}}, Tenant{parent, "", journal}, "", ""},
+		{"all three", http.Header{ParentHeader: {parent}, ChildHeader: {child}, JournalHeader: {journalUUID}}, both, "", ""},
+		{"no child", http.Header{ParentHeader: {parent}, JournalHeader: {journalUUID}}, Tenant{parent, "", journalUUID}, "", ""},
 		{"journal as written", http.Header{ParentHeader: {parent}, JournalHeader: {upper}}, Tenant{parent, "", upper}, "", ""},
 		{"journal in braces", http.Header{ParentHeader: {parent}, JournalHeader: {"{" + upper + "}"}}, Tenant{parent, "", upper}, "", ""},
-		{"other headers", http.Header{ParentHeader: {parent}, JournalHeader: {journal}, "Sfm-Session": {"a", "b"}}, Tenant{parent, "", journal}, "", ""},
-		{"present without values", http.Header{ParentHeader: {parent}, ChildHeader: {}, JournalHeader: {journal}}, Tenant{parent, "", journal}, "", ""},
-		{"wrong check digit", http.Header{ParentHeader: {wrong}, JournalHeader: {journal}}, Tenant{wrong, "", journal}, "", ""},
+		{"other headers", http.Header{ParentHeader: {parent}, JournalHeader: {journalUUID}, "Sfm-Session": {"a", "b"}}, Tenant{parent, "", journalUUID}, "", ""},
+		{"present without values", http.Header{ParentHeader: {parent}, ChildHeader: {}, JournalHeader: {journalUUID}}, Tenant{parent, "", journalUUID}, "", ""},
+		{"wrong check digit", http.Header{ParentHeader: {wrong}, JournalHeader: {journalUUID}}, Tenant{wrong, "", journalUUID}, "", ""},
 
 		{"nothing", http.Header{}, Tenant{}, "tenant-missing", ParentHeader},
 		{"no header map", nil, Tenant{}, "tenant-missing", ParentHeader},
-		{"no parent", http.Header{ChildHeader: {child}, JournalHeader: {journal}}, Tenant{}, "tenant-missing", ParentHeader},
-		{"only a journal", http.Header{JournalHeader: {journal}}, Tenant{}, "tenant-missing", ParentHeader},
+		{"no parent", http.Header{ChildHeader: {child}, JournalHeader: {journalUUID}}, Tenant{}, "tenant-missing", ParentHeader},
+		{"only a journal", http.Header{JournalHeader: {journalUUID}}, Tenant{}, "tenant-missing", ParentHeader},
 		{"no journal", http.Header{ParentHeader: {parent}, ChildHeader: {child}}, Tenant{}, "tenant-missing", JournalHeader},
 
-		{"parent twice", http.Header{ParentHeader: {parent, parent}, JournalHeader: {journal}}, Tenant{}, "request-invalid", ParentHeader},
-		{"child twice", http.Header{ParentHeader: {parent}, ChildHeader: {child, ""}, JournalHeader: {journal}}, Tenant{}, "request-invalid", ChildHeader},
-		{"journal twice", http.Header{ParentHeader: {parent}, JournalHeader: {journal, upper}}, Tenant{}, "request-invalid", JournalHeader},
+		{"parent twice", http.Header{ParentHeader: {parent, parent}, JournalHeader: {journalUUID}}, Tenant{}, "request-invalid", ParentHeader},
+		{"child twice", http.Header{ParentHeader: {parent}, ChildHeader: {child, ""}, JournalHeader: {journalUUID}}, Tenant{}, "request-invalid", ChildHeader},
+		{"journal twice", http.Header{ParentHeader: {parent}, JournalHeader: {journalUUID, upper}}, Tenant{}, "request-invalid", JournalHeader},
 		{"alias twice", http.Header{AliasHeader: {"a", "b"}}, Tenant{}, "request-invalid", AliasHeader},
-		{"empty parent", http.Header{ParentHeader: {""}, JournalHeader: {journal}}, Tenant{}, "request-invalid", ParentHeader},
-		{"empty child", http.Header{ParentHeader: {parent}, ChildHeader: {""}, JournalHeader: {journal}}, Tenant{}, "request-invalid", ChildHeader},
+		{"empty parent", http.Header{ParentHeader: {""}, JournalHeader: {journalUUID}}, Tenant{}, "request-invalid", ParentHeader},
+		{"empty child", http.Header{ParentHeader: {parent}, ChildHeader: {""}, JournalHeader: {journalUUID}}, Tenant{}, "request-invalid", ChildHeader},
 		{"empty journal", http.Header{ParentHeader: {parent}, JournalHeader: {""}}, Tenant{}, "request-invalid", JournalHeader},
-		{"empty alias", http.Header{ParentHeader: {parent}, JournalHeader: {journal}, AliasHeader: {""}}, Tenant{}, "request-invalid", AliasHeader},
-		{"long parent", http.Header{ParentHeader: {long}, JournalHeader: {journal}}, Tenant{}, "request-invalid", "more than 256 bytes"},
+		{"empty alias", http.Header{ParentHeader: {parent}, JournalHeader: {journalUUID}, AliasHeader: {""}}, Tenant{}, "request-invalid", AliasHeader},
+		{"long parent", http.Header{ParentHeader: {long}, JournalHeader: {journalUUID}}, Tenant{}, "request-invalid", "more than 256 bytes"},
 		{"long alias", http.Header{AliasHeader: {long}}, Tenant{}, "request-invalid", AliasHeader},
 
 		{"alias and parent", http.Header{AliasHeader: {"a"}, ParentHeader: {parent}}, Tenant{}, "tenant-ambiguous", AliasHeader},
 		{"alias and child", http.Header{AliasHeader: {"a"}, ChildHeader: {child}}, Tenant{}, "tenant-ambiguous", AliasHeader},
-		{"alias and journal", http.Header{AliasHeader: {"a"}, JournalHeader: {journal}}, Tenant{}, "tenant-ambiguous", AliasHeader},
+		{"alias and journal", http.Header{AliasHeader: {"a"}, JournalHeader: {journalUUID}}, Tenant{}, "tenant-ambiguous", AliasHeader},
 		{"alias", http.Header{AliasHeader: {"sentrum"}}, Tenant{}, "tenant-unknown", AliasHeader},
 		{"longest alias", http.Header{AliasHeader: {long[1:]}}, Tenant{}, "tenant-unknown", AliasHeader},
 
-		{"child is the parent", http.Header{ParentHeader: {parent}, ChildHeader: {parent}, JournalHeader: {journal}}, Tenant{}, "tenant-invalid", ChildHeader},
-		{"bad child", http.Header{ParentHeader: {parent}, ChildHeader: {"12345678"}, JournalHeader: {journal}}, Tenant{}, "tenant-invalid", ChildHeader},
-		{"values joined by somebody", http.Header{ParentHeader: {parent + ", " + parent}, JournalHeader: {journal}}, Tenant{}, "tenant-invalid", ParentHeader},
+		{"child is the parent", http.Header{ParentHeader: {parent}, ChildHeader: {parent}, JournalHeader: {journalUUID}}, Tenant{}, "tenant-invalid", ChildHeader},
+		{"bad child", http.Header{ParentHeader: {parent}, ChildHeader: {"12345678"}, JournalHeader: {journalUUID}}, Tenant{}, "tenant-invalid", ChildHeader},
+		{"values joined by somebody", http.Header{ParentHeader: {parent + ", " + parent}, JournalHeader: {journalUUID}}, Tenant{}, "tenant-invalid", ParentHeader},
 	}
 	m := newMap(t, Options{})
 	for _, test := range tests {
@@ -113,7 +115,7 @@ func TestMalformedNumbers(t *testing.T) {
 		"1", "10010012", "1001001260", "100 100 126", "10010012x", " 100100126", "100100126\n", "-00100126", "+00100126",
 		"NO100100126", "100100126MVA", "NO:ORGNR:1", "１２３４５６７８９", "01010112345", "1e0100126",
 	} {
-		_, err := m.Parse(number, "", journal)
+		_, err := m.Parse(number, "", journalUUID)
 		check(t, err, "tenant-invalid", "parent is not an organization number")
 		if strings.Contains(err.Error(), number) && len(number) > 1 {
 			t.Error("the error repeats what was sent, which may be a national identity number")
@@ -124,21 +126,21 @@ func TestMalformedNumbers(t *testing.T) {
 func TestJournalIDs(t *testing.T) {
 	m := newMap(t, Options{})
 	tests := []struct{ sent, want, words string }{
-		{journal, journal, ""},
+		{journalUUID, journalUUID, ""},
 		{upper, upper, ""},
-		{"{" + journal + "}", journal, ""},
+		{"{" + journalUUID + "}", journalUUID, ""},
 		{"00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000001", ""},
-		{"{" + journal, "", "not a UUID"},
-		{journal + "}", "", "not a UUID"},
-		{"{{" + journal + "}}", "", "not a UUID"},
-		{"(" + journal + ")", "", "not a UUID"},
-		{"urn:uuid:" + journal, "", "not a UUID"},
-		{strings.ReplaceAll(journal, "-", ""), "", "not a UUID"},
-		{journal[:35], "", "not a UUID"},
-		{journal + "0", "", "not a UUID"},
-		{"g" + journal[1:], "", "not a UUID"},
-		{strings.Replace(journal, "-", "0", 1), "", "not a UUID"},
-		{journal[:35] + "-", "", "not a UUID"},
+		{"{" + journalUUID, "", "not a UUID"},
+		{journalUUID + "}", "", "not a UUID"},
+		{"{{" + journalUUID + "}}", "", "not a UUID"},
+		{"(" + journalUUID + ")", "", "not a UUID"},
+		{"urn:uuid:" + journalUUID, "", "not a UUID"},
+		{strings.ReplaceAll(journalUUID, "-", ""), "", "not a UUID"},
+		{journalUUID[:35], "", "not a UUID"},
+		{journalUUID + "0", "", "not a UUID"},
+		{"g" + journalUUID[1:], "", "not a UUID"},
+		{strings.Replace(journalUUID, "-", "0", 1), "", "not a UUID"},
+		{journalUUID[:35] + "-", "", "not a UUID"},
 		{"{}", "", "not a UUID"},
 		{"00000000-0000-0000-0000-000000000000", "", "zeros"},
 		{"{00000000-0000-0000-0000-000000000000}", "", "zeros"},
@@ -161,18 +163,18 @@ func TestJournalIDs(t *testing.T) {
 func TestParseNamesItsOwnFields(t *testing.T) {
 	m := newMap(t, Options{})
 	tests := map[string]struct{ parent, child, journal, code, words string }{
-		"no parent":        {"", child, journal, "tenant-missing", "parent is missing"},
+		"no parent":        {"", child, journalUUID, "tenant-missing", "parent is missing"},
 		"no journal":       {parent, child, "", "tenant-missing", "journal is missing"},
 		"nothing":          {"", "", "", "tenant-missing", "parent is missing"},
-		"child the parent": {parent, parent, journal, "tenant-invalid", "child is " + parent},
-		"bad child":        {parent, "1", journal, "tenant-invalid", "child is not"},
-		"good":             {parent, child, journal, "", ""},
+		"child the parent": {parent, parent, journalUUID, "tenant-invalid", "child is " + parent},
+		"bad child":        {parent, "1", journalUUID, "tenant-invalid", "child is not"},
+		"good":             {parent, child, journalUUID, "", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			got, err := m.Parse(test.parent, test.child, test.journal)
 			check(t, err, test.code, test.words)
-			if test.code == "" && got != (Tenant{parent, child, journal}) {
+			if test.code == "" && got != (Tenant{parent, child, journalUUID}) {
 				t.Errorf("Parse gives %+v", got)
 			}
 		})
@@ -188,14 +190,14 @@ func TestCheckDigit(t *testing.T) {
 		"400000000": false, "400000001": false, // the digit would be 10: there is no such number
 	}
 	for number, want := range tests {
-		if got := checkDigitFits(number); got != want {
+		if got := journal.CheckDigitFits(number); got != want {
 			t.Errorf("the check digit of %s fits: %v, want %v", number, got, want)
 		}
 	}
 	for first := range 100_000_000 / 9973 { // exactly one digit fits, or none
 		fits := 0
 		for digit := range 10 {
-			if checkDigitFits(fmt.Sprintf("%08d%d", first*9973, digit)) {
+			if journal.CheckDigitFits(fmt.Sprintf("%08d%d", first*9973, digit)) {
 				fits++
 			}
 		}
@@ -208,11 +210,11 @@ func TestCheckDigit(t *testing.T) {
 func TestCheckDigitStrict(t *testing.T) {
 	warned := false
 	m := newMap(t, Options{CheckDigit: "strict", Warn: func(string) { warned = true }})
-	_, err := m.Parse(wrong, "", journal)
+	_, err := m.Parse(wrong, "", journalUUID)
 	check(t, err, "tenant-invalid", "parent is "+wrong)
-	_, err = m.Parse(parent, wrong, journal)
+	_, err = m.Parse(parent, wrong, journalUUID)
 	check(t, err, "tenant-invalid", "child is "+wrong)
-	_, err = m.Parse(parent, child, journal)
+	_, err = m.Parse(parent, child, journalUUID)
 	check(t, err, "", "")
 	if warned {
 		t.Error("a refusal came with a warning")
@@ -224,8 +226,8 @@ func TestCheckDigitWarnsOnce(t *testing.T) {
 	m := newMap(t, Options{CheckDigit: "warn", Warn: func(field string) { warnings = append(warnings, field) }})
 	for range 3 {
 		for _, h := range []http.Header{
-			{ParentHeader: {wrong}, JournalHeader: {journal}},
-			{ParentHeader: {parent}, ChildHeader: {"999944581"}, JournalHeader: {journal}},
+			{ParentHeader: {wrong}, JournalHeader: {journalUUID}},
+			{ParentHeader: {parent}, ChildHeader: {"999944581"}, JournalHeader: {journalUUID}},
 		} {
 			if _, err := m.Lookup(h); err != nil {
 				t.Fatal(err)
@@ -245,7 +247,7 @@ func TestWarningsAreBounded(t *testing.T) {
 	for worker := range 4 {
 		group.Go(func() {
 			for i := range 1500 {
-				_, _ = m.Parse(fmt.Sprintf("%09d", 100000000+10*i+worker%2), "", journal)
+				_, _ = m.Parse(fmt.Sprintf("%09d", 100000000+10*i+worker%2), "", journalUUID)
 			}
 		})
 	}
@@ -257,9 +259,9 @@ func TestWarningsAreBounded(t *testing.T) {
 
 func TestListedWithoutARegistryRefusesAll(t *testing.T) {
 	m := newMap(t, Options{Listed: true})
-	_, err := m.Parse(parent, child, journal)
+	_, err := m.Parse(parent, child, journalUUID)
 	check(t, err, "tenant-unknown", "not in the tenant registry")
-	_, err = m.Parse("1", child, journal)
+	_, err = m.Parse("1", child, journalUUID)
 	check(t, err, "tenant-invalid", "parent")
 }
 
@@ -271,7 +273,7 @@ func TestNewRefusesUnknownWords(t *testing.T) {
 
 func TestFolded(t *testing.T) {
 	written := Tenant{parent, child, upper}
-	if got := written.Folded(); got != (Tenant{parent, child, journal}) || written.Journal != upper {
+	if got := written.Folded(); got != (Tenant{parent, child, journalUUID}) || written.Journal != upper {
 		t.Errorf("Folded gives %+v", got)
 	}
 }
@@ -286,7 +288,7 @@ func TestHeadersAreCanonical(t *testing.T) {
 
 // FuzzLookup: what is let through is well-formed, what is refused is not repeated.
 func FuzzLookup(f *testing.F) {
-	f.Add(parent, child, journal, "")
+	f.Add(parent, child, journalUUID, "")
 	f.Add(parent, "", "{"+upper+"}", "")
 	f.Add("01010112345", "x", "\x00", "sentrum")
 	m, err := New(Options{CheckDigit: "strict"})
@@ -318,7 +320,7 @@ func FuzzLookup(f *testing.F) {
 		if alias != "" || got.Parent != p || got.Child != c || strings.Trim(j, "{}") != got.Journal {
 			t.Fatalf("%+v was made of %q, %q, %q, %q", got, p, c, j, alias)
 		}
-		if !isOrgnr(got.Parent) || !checkDigitFits(got.Parent) || got.Child != "" && !isOrgnr(got.Child) || got.Child == got.Parent || !isUUID(got.Journal) {
+		if !journal.IsOrgnr(got.Parent) || !journal.CheckDigitFits(got.Parent) || got.Child != "" && !journal.IsOrgnr(got.Child) || got.Child == got.Parent || !journal.IsUUID(got.Journal) {
 			t.Fatalf("%+v was let through", got)
 		}
 		if again, err := m.Parse(got.Parent, got.Child, got.Journal); err != nil || again != got {
@@ -333,11 +335,11 @@ func fixedTexts(f *testing.F, m *Map) string {
 	for _, h := range []http.Header{
 		{},
 		{ParentHeader: {parent}},
-		{ParentHeader: {"x"}, JournalHeader: {journal}},
-		{ParentHeader: {parent}, ChildHeader: {"x"}, JournalHeader: {journal}},
-		{ParentHeader: {parent}, ChildHeader: {parent}, JournalHeader: {journal}},
-		{ParentHeader: {parent}, ChildHeader: {wrong}, JournalHeader: {journal}},
-		{ParentHeader: {wrong}, JournalHeader: {journal}},
+		{ParentHeader: {"x"}, JournalHeader: {journalUUID}},
+		{ParentHeader: {parent}, ChildHeader: {"x"}, JournalHeader: {journalUUID}},
+		{ParentHeader: {parent}, ChildHeader: {parent}, JournalHeader: {journalUUID}},
+		{ParentHeader: {parent}, ChildHeader: {wrong}, JournalHeader: {journalUUID}},
+		{ParentHeader: {wrong}, JournalHeader: {journalUUID}},
 		{ParentHeader: {parent}, JournalHeader: {"x"}},
 		{ParentHeader: {parent}, JournalHeader: {"00000000-0000-0000-0000-000000000000"}},
 		{ParentHeader: {strings.Repeat("x", 257)}},
