@@ -87,6 +87,7 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 	if file := cfg.HelseID.ClientJWKFile; file != "" {
 		go watchKey(ctx, file, cfg.HelseID.ClientJWK.Reveal(), s.house.keys, log)
 	}
+	go s.house.registry.watch(ctx)
 	go func() {
 		defer close(s.ended)
 		defer s.house.close()

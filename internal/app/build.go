@@ -39,6 +39,7 @@ type house struct {
 	store    sessionStore
 	sessions *session.Manager
 	tenants  *tenantmap.Map
+	registry *registry
 	cache    *tokencache.Cache
 	sfm      *sfmSessions
 	proxy    *proxy.Proxy
@@ -164,11 +165,14 @@ func pageAddresses(redirect, port string) (redirectURI, base string) {
 
 func (h *house) buildTenants() (err error) {
 	h.tenants, err = tenantmap.New(tenantmap.Options{
-		CheckDigit: h.cfg.Tenants.OrgnrCheck,
+		CheckDigit: h.cfg.Tenants.OrgnrCheck, Listed: h.cfg.Tenants.Policy == config.PolicyListed,
 		Warn: func(field string) {
 			h.log.Warn("an organization number fails its check digit", "field", field)
 		},
 	})
+	if err == nil {
+		h.registry, err = openRegistry(h.cfg.Tenants, h.tenants, h.log, h.metrics)
+	}
 	return err
 }
 
@@ -193,7 +197,7 @@ func (h *house) buildProxy(at site) (err error) {
 		subjects: newSubjects(h.helseID.VerifySubject, h.helseID.Now),
 	}
 	controls := control.New(control.Options{
-		Sessions: h.sessions, Parse: h.tenants.Parse, Owner: h.callers.owner, Stopping: at.stopping,
+		Sessions: h.sessions, Parse: h.tenants.Parse, Alias: h.tenants.Alias, Owner: h.callers.owner, Stopping: at.stopping,
 		SFMSessions:   h.sfm.of,
 		LogIn:         slices.Contains(persons.grants, config.GrantUser),
 		TenantAtLogIn: h.cfg.HelseID.LoginTenant == config.LoginTenantRequestObject,

@@ -18,6 +18,7 @@ func check(c *Config, vars map[string]string, found *findings) {
 	checkScopes(c, found)
 	checkUpstreams(c, found)
 	checkRegisters(&c.Tenants, found)
+	checkTenants(&c.Tenants, found)
 	checkListeners(c, found)
 	checkCallers(c, found)
 	checkKeep(&c.Keep, found)
@@ -67,6 +68,15 @@ func checkUpstreams(c *Config, found *findings) {
 	}
 	unknown("SFM_UPSTREAM_SCOPES", slices.Sorted(maps.Keys(c.SFM.UpstreamScopes)))
 	unknown("SFM_UPSTREAM_AUDIENCES", slices.Sorted(maps.Keys(c.SFM.UpstreamAudiences)))
+}
+
+// checkTenants refuses a policy that nobody could pass. What the file says is
+// judged by whoever reads it.
+func checkTenants(t *Tenants, found *findings) {
+	if t.Policy == PolicyListed && t.File == "" && !found.has("TENANTS_POLICY") {
+		found.fault("TENANTS_POLICY", "is listed, and TENANTS_FILE, which would list tenants, is not set",
+			"set TENANTS_FILE, or write any")
+	}
 }
 
 // checkKeep checks numbers and files.

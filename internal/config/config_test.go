@@ -156,6 +156,8 @@ func TestVariables(t *testing.T) {
 		{[]string{"SFM_RESPONSE_TIMEOUT=1m"}, func(c *config.Config) any { return c.Keep.MaxSigtermDelay }, 70 * time.Second},
 		{[]string{"SFM_SESSION_KEEPALIVE=true"}, func(c *config.Config) any { return c.SFM.SessionKeepalive }, true},
 		{[]string{"SFM_SESSION_KEEPALIVE=false"}, func(c *config.Config) any { return c.SFM.SessionKeepalive }, false},
+		{[]string{"TENANTS_FILE=/t.yaml"}, func(c *config.Config) any { return c.Tenants.Policy }, "listed"},
+		{[]string{"TENANTS_FILE=/t.yaml", "TENANTS_POLICY=any"}, func(c *config.Config) any { return c.Tenants.Policy }, "any"},
 		{[]string{"TENANTS_POLICY=any"}, func(c *config.Config) any { return c.Tenants.Policy }, "any"},
 		{[]string{"HELSEID_ISSUER=https://helseid-sts.test.nhn.no"}, func(c *config.Config) any { return c.Tenants.SelvbetjeningURL }, "https://api.selvbetjening.test.nhn.no"},
 		{[]string{"HELSEID_ISSUER=https://helseid-sts.nhn.no"}, func(c *config.Config) any { return c.Tenants.SelvbetjeningURL }, "https://api.selvbetjening.nhn.no"},

@@ -14,8 +14,6 @@ var notYet = []struct {
 	problem  string // what is asked for
 	mend     string
 }{
-	{"TENANTS_FILE", anything, "a tenant registry", unsetIt},
-	{"TENANTS_POLICY", is(PolicyListed), "listed", unsetIt},
 	{"SIDECAR_ALLOWED_SIDS", anything, "telling callers apart by SID", unsetIt},
 	{"SIDECAR_ENABLE_QUIT", is("true", "1", "t"), "ending the process over HTTP", unsetIt},
 	{"SIDECAR_STORE", not(StoreMemory), "a shared store", unsetIt},

@@ -48,8 +48,8 @@ func TestTable(t *testing.T) {
 	if v := byName["SIDECAR_STORE_TIMEOUT"]; v.Default != "500ms" || v.Required || v.Secret {
 		t.Errorf("SIDECAR_STORE_TIMEOUT: %+v", v)
 	}
-	if v := byName["TENANTS_FILE"]; v.NotYet == "" {
-		t.Errorf("TENANTS_FILE: %+v", v)
+	if v := byName["SIDECAR_AUDIT_FILE"]; v.NotYet == "" {
+		t.Errorf("SIDECAR_AUDIT_FILE: %+v", v)
 	}
 }
 

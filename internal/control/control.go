@@ -62,6 +62,9 @@ type Options struct {
 	Sessions Sessions
 	// Parse checks a tenant that a log-in is limited to.
 	Parse func(parent, child, journal string) (tenantmap.Tenant, error)
+	// Alias finds the tenant that an alias of the registry stands for now. A session
+	// keeps what it found. If nil, there are no aliases.
+	Alias func(alias string) (tenantmap.Tenant, error)
 	// Problem renders a refusal as a problem document, for a session's state.
 	Problem func(r *http.Request, err error) any
 	// SFMSessions tells of the SFM sessions of a person's session, by its ID. If nil,

@@ -146,8 +146,12 @@ func (h *Handler) beginAt(b *session.Begin, c *creation) (err error) {
 
 // tenant checks one that was named in a body.
 func (h *Handler) tenant(l limit) (session.Tenant, error) {
-	if l.alias != "" {
+	if l.alias != "" && h.o.Alias == nil {
 		return session.Tenant{}, refuse("tenant-unknown", "no tenant has the alias that was given")
+	}
+	if l.alias != "" {
+		t, err := h.o.Alias(l.alias)
+		return session.Tenant(t), err
 	}
 	t, err := h.o.Parse(l.Parent, l.Child, l.Journal)
 	return session.Tenant(t), err

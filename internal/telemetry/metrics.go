@@ -29,7 +29,8 @@ type Metrics struct {
 	challenges *prometheus.CounterVec
 	skews      *prometheus.GaugeVec
 
-	sfmRefreshes *prometheus.CounterVec
+	sfmRefreshes  *prometheus.CounterVec
+	registryLoads *prometheus.CounterVec
 }
 
 // The upper limits of the histograms' buckets, in seconds.
@@ -58,10 +59,11 @@ func NewMetrics(version string) *Metrics {
 		challenges: counter("dpop_nonce_challenges_total", "Answers that asked for another DPoP nonce.", "party"),
 		skews:      gauge("clock_skew_seconds", "How far a party's clock is ahead of ours.", "party"),
 
-		sfmRefreshes: counter("sfm_session_refreshes_total", "What became of giving SFM a new token for an open session.", "outcome"),
+		registryLoads: counter("registry_loads_total", "How often the tenant registry was read anew.", "outcome"),
+		sfmRefreshes:  counter("sfm_session_refreshes_total", "What became of giving SFM a new token for an open session.", "outcome"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews, m.sfmRefreshes,
+		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews, m.sfmRefreshes, m.registryLoads,
 		buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

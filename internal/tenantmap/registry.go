@@ -40,12 +40,14 @@ type Fault struct {
 }
 
 // String is the fault on one line: where, what is wrong, how to mend it.
-func (f Fault) String() string {
-	where := f.File
-	if f.Line > 0 {
-		where = f.Position.String()
+func (f Fault) String() string { return f.Where() + ": " + f.Message + "; " + f.Mend }
+
+// Where is the fault's position, or the file alone where it is about no line.
+func (f Fault) Where() string {
+	if f.Line == 0 {
+		return f.File
 	}
-	return where + ": " + f.Message + "; " + f.Mend
+	return f.Position.String()
 }
 
 // Faults is all that is wrong with a registry, in the order of its files and lines, and at most [maxFaults] of them. It
