@@ -33,6 +33,7 @@ type Loader struct {
 	CheckDigit string
 
 	whole int64 // in place of maxWhole, for tests
+	begun bool  // a file may say nothing: it is about to be filled
 }
 
 // digest tells one content of a registry from another.
@@ -81,25 +82,29 @@ func (l Loader) readFile(index int, f file, b *builder, sum io.Writer) error {
 	}
 	defer content.Close()
 	begin(sum, f)
+	return l.readContent(index, f.name, f.info.Size(), io.TeeReader(io.LimitReader(content, maxBytes), sum), b)
+}
+
+// readContent reads what a file of that size holds.
+func (l Loader) readContent(index int, name string, size int64, source io.Reader, b *builder) error {
 	whole := l.whole
 	if whole == 0 {
 		whole = maxWhole
 	}
-	source := io.TeeReader(io.LimitReader(content, maxBytes), sum)
-	if f.info.Size() <= whole {
-		text, err := io.ReadAll(source)
+	if size <= whole {
+		text, err := io.ReadAll(io.LimitReader(source, size+1)) // no more, should it grow meanwhile
 		if err != nil {
 			return err
 		}
-		d := l.decoder(index, f.name, 0)
+		d := l.decoder(index, name, 0)
 		d.readWhole(bytes.TrimPrefix(text, []byte("\uFEFF")))
-		if d.out.empty && len(d.out.faults) == 0 {
+		if d.out.empty && !l.begun && len(d.out.faults) == 0 {
 			d.faultAt(1, 1, "says nothing", "write journals and tenants, as docs/tenants.md shows")
 		}
 		b.add(d.out)
 		return nil
 	}
-	return l.readPieces(index, f.name, b, source)
+	return l.readPieces(index, name, b, source)
 }
 
 func (l Loader) decoder(file int, name string, above int) *decoder {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"unicode/utf8"
 )
 
 // A large registry is read in pieces. The library makes some eighty bytes of every byte that it reads, and reads on one
@@ -88,13 +89,16 @@ func split(r io.Reader, emit func(piece) error) error {
 		}
 		long = long[:0]
 		if err != nil {
-			return s.flush()
+			return s.end()
 		}
 	}
 }
 
 // take adds one line.
 func (s *splitter) take(line []byte) error {
+	if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
+		return &irregular{s.line, "holds what is no text in UTF-8"}
+	}
 	content := bytes.TrimLeft(line, " ")
 	indent := len(line) - len(content)
 	switch rest := bytes.TrimSpace(content); {
@@ -166,6 +170,14 @@ func (s *splitter) add(line []byte) error {
 		return &irregular{s.current.line, "begins a journal or tenant that is too long"}
 	}
 	return nil
+}
+
+// end is after the last line.
+func (s *splitter) end() error {
+	if !s.seen[journalSection] && !s.seen[tenantSection] {
+		return &irregular{1, "is the first of a file that says nothing"}
+	}
+	return s.flush()
 }
 
 // flush hands over the current piece.
