@@ -31,7 +31,7 @@ func TestScripts(t *testing.T) {
 		Setup:               prepare,
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "login": login, "call": call, "expand": expand,
+			"await": await, "login": login, "call": call, "refused": refused, "expand": expand,
 		},
 	})
 }
@@ -151,18 +151,44 @@ func call(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	status, body, err := get(ctx, args[0], "http://"+ts.Getenv("LISTEN")+args[1], named(ts), new(http.Client))
+	if err != nil {
+		_, _ = fmt.Fprintln(ts.Stdout(), "no answer")
+		return
+	}
+	_, _ = fmt.Fprintf(ts.Stdout(), "%d %.200s\n", status, body)
+}
+
+// named names the script's tenant and session.
+func named(ts *testscript.TestScript) http.Header {
 	h := http.Header{
 		"Sfm-Orgnr-Parent": {ts.Getenv("PARENT")}, "Sfm-Orgnr-Child": {ts.Getenv("CHILD")}, "Sfm-Journal-Id": {ts.Getenv("JOURNAL")},
 	}
 	if s := ts.Getenv("SESSION"); s != "" {
 		h.Set("Sfm-Session", s)
 	}
-	status, body, err := get(ctx, args[0], "http://"+ts.Getenv("LISTEN")+args[1], h, new(http.Client))
-	if err != nil {
-		_, _ = fmt.Fprintln(ts.Stdout(), "no answer")
-		return
+	return h
+}
+
+// refused polls a path until it is refused with a code, for what the program is about
+// to notice.
+func refused(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: refused path code")
 	}
-	_, _ = fmt.Fprintf(ts.Stdout(), "%d %.200s\n", status, body)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		_, body, err := get(ctx, http.MethodGet, "http://"+ts.Getenv("LISTEN")+args[0], named(ts), new(http.Client))
+		if err == nil && strings.Contains(body, "urn:sfm-sidecar:problem:"+args[1]) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	ts.Fatalf("%s is not refused with %s", args[0], args[1])
 }
 
 // get sends one request. Its errors do not hold the address, which may carry

@@ -82,6 +82,12 @@ func serve(f *fakeSessions, r *http.Request) (*httptest.ResponseRecorder, error)
 		Parse: func(parent, child, journal string) (tenantmap.Tenant, error) {
 			return tenantmap.Tenant{Parent: parent, Child: child, Journal: journal}, nil
 		},
+		Alias: func(alias string) (tenantmap.Tenant, error) {
+			if alias != "known" {
+				return new(tenantmap.Map).Alias(alias)
+			}
+			return tenantmap.Tenant{Parent: "100100126", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}, nil
+		},
 		Problem: func(_ *http.Request, err error) any { return map[string]string{"title": err.Error()} },
 	})
 	w := httptest.NewRecorder()
@@ -157,7 +163,7 @@ func TestCreate(t *testing.T) {
 	f := new(fakeSessions)
 	w, err := serve(f, request("POST", "/_sidecar/sessions", `{
 		"expect":{"hpr_number":"1234567"},"prompt":"login","max_auth_age":0,"acr_values":"idp:x","login_hint":"h",
-		"tenants":[{"parent":"100100126","child":"999944582","journal":"7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}]}`))
+		"tenants":[{"parent":"100100126","child":"999944582","journal":"7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"},"known"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,8 +175,11 @@ func TestCreate(t *testing.T) {
 	}
 	zero := int64(0)
 	wantBegin := session.Begin{
-		Expect:       session.Expect{HPRNumber: "1234567"},
-		Tenants:      []session.Tenant{{Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}},
+		Expect: session.Expect{HPRNumber: "1234567"},
+		Tenants: []session.Tenant{
+			{Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"},
+			{Parent: "100100126", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}, // what the alias stands for
+		},
 		LoginOptions: session.LoginOptions{Prompt: "login", MaxAuthAge: &zero, ACRValues: "idp:x", LoginHint: "h"},
 	}
 	if diff := cmp.Diff(wantBegin, f.begin); diff != "" {

@@ -1,10 +1,7 @@
 package tenantmap
 
 import (
-	"encoding/hex"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"sfm-sidecar/internal/journal"
 )
@@ -15,8 +12,22 @@ type id [16]byte
 // idOf is the id that a well-formed UUID writes; the zero id for everything else.
 func idOf(uuid string) id {
 	var number id
-	if journal.IsUUID(uuid) {
-		_, _ = hex.Decode(number[:], []byte(strings.ReplaceAll(uuid, "-", "")))
+	if !journal.IsUUID(uuid) {
+		return number
+	}
+	digit := 0
+	for i := range len(uuid) {
+		c := uuid[i]
+		switch {
+		case c == '-':
+			continue
+		case c <= '9':
+			c -= '0'
+		default: // a letter, of which this is the same in either case
+			c = c&^0x20 - 'A' + 10
+		}
+		number[digit/2] = number[digit/2]<<4 | c
+		digit++
 	}
 	return number
 }
@@ -36,8 +47,11 @@ func orgnrOf(s string) uint32 {
 	if !journal.IsOrgnr(s) {
 		return 0
 	}
-	n, _ := strconv.ParseUint(s, 10, 32)
-	return uint32(n) //nolint:gosec // parsed as 32 bits
+	var n uint32
+	for i := range len(s) {
+		n = 10*n + uint32(s[i]-'0')
+	}
+	return n
 }
 
 // builder puts parts together and judges what they can only say together.

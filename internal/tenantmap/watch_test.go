@@ -16,12 +16,21 @@ type watched struct {
 	errs   []string
 }
 
-func (w *watched) take(r *Registry, err error) {
-	if err != nil {
-		w.errs = append(w.errs, err.Error())
-		return
+// note keeps what was handed over until now.
+func (w *watched) note(taken <-chan any) {
+	for {
+		select {
+		case one := <-taken:
+			switch one := one.(type) {
+			case *Registry:
+				w.loaded = append(w.loaded, one)
+			case error:
+				w.errs = append(w.errs, one.Error())
+			}
+		default:
+			return
+		}
 	}
-	w.loaded = append(w.loaded, r)
 }
 
 // watch runs a Watch in a bubble; looks lets so many of its looks go by.
@@ -35,9 +44,20 @@ func watch(t *testing.T, path string, test func(t *testing.T, w *watched, looks 
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		var w watched
-		go Loader{}.Watch(ctx, path, now, time.Second, w.take)
+		taken := make(chan any, 100)
+		go Loader{}.Watch(ctx, path, now, time.Second, func(r *Registry, err error) {
+			if err != nil {
+				taken <- err
+				return
+			}
+			taken <- r
+		})
 		time.Sleep(time.Second / 2) // looks are at whole seconds, changes between them
-		test(t, &w, func(n int) { time.Sleep(time.Duration(n) * time.Second); synctest.Wait() })
+		test(t, &w, func(n int) {
+			time.Sleep(time.Duration(n) * time.Second)
+			synctest.Wait()
+			w.note(taken)
+		})
 	})
 }
 
