@@ -48,7 +48,7 @@ func TestEdit(t *testing.T) {
 	tenant := journal.Tenant{Alias: "nord", Parent: parent, Journal: journalUUID}
 	west := journal.Organization{Orgnr: "123456785", Name: "Vest", PartOf: parent}
 	block := "# top\n\njournals:\n\n- id: " + journalUUID + " # first\n  # about it\n\n# between\n- id: " + aliasID + "\n  organizations:\n  - orgnr: \"100100126\"\n" +
-		"    name: 'A'\n    # inside\n  # after A\n\n  name: B # the name\n  # the end\n\n\n# last words\n"
+		"    name: 'A'\n    # inside\n  # after A\n\n  name: B # the name\n  # the end\n\n  # far away\n\n# last words\n"
 	tests := []struct {
 		name, before string
 		change       func(*Editor) error

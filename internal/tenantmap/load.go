@@ -34,6 +34,8 @@ type Loader struct {
 
 	whole int64 // in place of maxWhole, for tests
 	begun bool  // a file may say nothing: it is about to be filled
+	// meanwhile, if not nil, is called when all is read and not yet believed, for tests.
+	meanwhile func()
 }
 
 // digest tells one content of a registry from another.
@@ -47,6 +49,9 @@ func (l Loader) Load(path string) (*Registry, error) {
 			return nil, err
 		}
 		r, err := l.read(before)
+		if l.meanwhile != nil {
+			l.meanwhile()
+		}
 		after, gone := look(path)
 		if gone == nil && before.same(after) {
 			return r, err

@@ -79,6 +79,9 @@ func TestLoad(t *testing.T) {
 			t.Errorf("lists %v: %v", tenant, !want)
 		}
 	}
+	if load(t, with(`child: "999944582", `, "")).Lists(Tenant{parent, "x", journalUUID}) {
+		t.Error("a malformed child is taken for none")
+	}
 	for uuid, want := range map[string]bool{journalUUID: true, upper: true, aliasID: true, "": false, "x": false, aliasID[:35] + "1": false} {
 		if r.Created(uuid) != want {
 			t.Errorf("created %q: %v", uuid, !want)

@@ -193,4 +193,19 @@ func TestSwapWhileReading(t *testing.T) {
 	if before.same(nil) {
 		t.Error("a file that went is not noticed")
 	}
+
+	times := 0
+	swap := func(until int) func() {
+		return func() {
+			if times++; times <= until {
+				replace(t, path, sample+second)
+			}
+		}
+	}
+	if r, err := (Loader{meanwhile: swap(2)}).Load(path); err != nil || times != 3 || r.Len() != 2 {
+		t.Errorf("read %d times: %v", times, err)
+	}
+	if _, err := (Loader{meanwhile: swap(100)}).Load(path); err == nil || !strings.Contains(err.Error(), "again and again") {
+		t.Errorf("a file that never rests: %v", err)
+	}
 }
