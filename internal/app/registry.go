@@ -73,11 +73,17 @@ func registryFaults(err error) error {
 	return all
 }
 
-// watch takes up what the file comes to say, until ctx ends.
+// watch takes up what the file comes to say, until ctx ends. What was read before is
+// judged here too: that takes as long as reading it, and must not hold up the start.
 func (r *registry) watch(ctx context.Context) {
-	if r.path != "" {
-		r.loader.Watch(ctx, r.path, r.now, registryLook, r.take)
+	if r.path == "" {
+		return
 	}
+	r.mu.Lock()
+	now := r.now
+	r.mu.Unlock()
+	r.tell(now)
+	r.loader.Watch(ctx, r.path, now, registryLook, r.take)
 }
 
 // take takes up a content of the file. One that can't be used leaves the last good
@@ -85,6 +91,7 @@ func (r *registry) watch(ctx context.Context) {
 func (r *registry) take(next *tenantmap.Registry, err error) {
 	if err == nil {
 		r.use(next)
+		r.tell(next)
 		return
 	}
 	faults, ok := errors.AsType[tenantmap.Faults](err)
@@ -108,7 +115,6 @@ func (r *registry) use(next *tenantmap.Registry) {
 	r.tenants.Use(next)
 	r.metrics.RegistryLoad("loaded")
 	r.log.Info("took up the tenant registry", "file", r.path, "tenants", next.Len(), "journals", len(next.Set().Journals))
-	r.tell(next)
 }
 
 // tell warns of what looks wrong in a registry that is in use all the same: one
