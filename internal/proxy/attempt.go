@@ -82,9 +82,7 @@ func (c *call) wantsAgain(res *http.Response) (bool, error) {
 	}
 	switch challenge(res.Header) {
 	case "use_dpop_nonce":
-		if c.p.observe.NonceChallenge != nil {
-			c.p.observe.NonceChallenge()
-		}
+		c.challenged()
 		return c.retry(res, nil)
 	case "invalid_token":
 		if !c.p.tokens.Forget(c.ask, c.token) {
@@ -109,8 +107,23 @@ func (c *call) retry(res *http.Response, renew func() error) (bool, error) {
 	return true, renew()
 }
 
-// renew obtains another token.
+// challenged tells that SFM asked for another nonce.
+func (c *call) challenged() {
+	if c.p.observe.NonceChallenge != nil {
+		c.p.observe.NonceChallenge()
+	}
+}
+
+// renew obtains another token. What SFM let the former one see of the journal says
+// nothing about this one, so a guarded call is guarded anew.
 func (c *call) renew() error {
+	if err := c.fetchToken(); err != nil {
+		return err
+	}
+	return c.checkJournal()
+}
+
+func (c *call) fetchToken() error {
 	t, err := c.p.tokenFor(c)
 	if err == nil {
 		c.token = t

@@ -28,7 +28,8 @@ type call struct {
 	rest      string // escaped path after the upstream's name
 	ask       Ask
 	body      payload
-	duplex    bool // the answer may begin while the body still comes
+	duplex    bool   // the answer may begin while the body still comes
+	guard     *guard // nil: the call can't make a journal
 	token     Token
 
 	try     *try   // the one under way
@@ -45,14 +46,15 @@ type call struct {
 // stopwatch holds the time of a call that is not ours.
 //
 // The time the sidecar added to a call is what passed from its arrival to the
-// answer's first byte, less three things: SFM's time, the time the caller took
-// to send a body that is kept (up to 64 KiB), and all streaming after the
-// answer's headers. SFM's time runs from when a kept connection was at hand
+// answer's first byte, less four things: SFM's time, that of the journal guard's
+// question to SFM, the time the caller took to send a body that is kept (up to
+// 64 KiB), and all streaming after the answer's headers. SFM's time runs from when a kept connection was at hand
 // (the proof has then been made: it counts as ours) or, where one had to be
 // dialled, from when the dial began, until the answer's headers were there. A
 // body that is streamed up is thus in SFM's time. Waiting for a token is ours.
 type stopwatch struct {
 	sfm    time.Duration
+	guard  time.Duration
 	caller time.Duration
 }
 
@@ -61,7 +63,7 @@ func (c *call) added(now time.Time) time.Duration {
 	if !c.w.at.IsZero() {
 		now = c.w.at
 	}
-	return max(0, now.Sub(c.started)-c.watch.sfm-c.watch.caller)
+	return max(0, now.Sub(c.started)-c.watch.sfm-c.watch.guard-c.watch.caller)
 }
 
 type callKey struct{}
@@ -224,6 +226,10 @@ func (c *call) attrs(sum Call) []slog.Attr {
 	if c.upstream != nil {
 		attrs = append(attrs, slog.String("upstream", c.upstream.Name),
 			slog.Float64("sfm_ms", ms(c.watch.sfm)), slog.Float64("added_ms", ms(sum.Added)))
+	}
+	if c.guard != nil {
+		attrs = append(attrs, slog.String("journal_intent", c.guard.intent),
+			slog.Int("guard_status", c.guard.status), slog.Float64("guard_ms", ms(c.watch.guard)))
 	}
 	if c.outcome != 0 {
 		attrs = append(attrs, slog.Int("sfm_status", c.outcome))

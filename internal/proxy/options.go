@@ -139,6 +139,9 @@ type Options struct {
 	Answered func(Answer)
 	// Gate says who may call.
 	Gate Gate
+	// Created says whether a journal, its id in lower case, is known to have been
+	// made, so that no call may mean to make it. If nil, none is.
+	Created func(journal string) bool
 	// Draining, when it says true, has new calls refused. If nil, never.
 	Draining func() bool
 	// MaxCalls bounds the calls at once. If zero, 4096.
@@ -158,6 +161,7 @@ type Proxy struct {
 	controls  func(http.ResponseWriter, *http.Request) error
 	answered  func(Answer)
 	gate      *gate
+	created   func(journal string) bool
 	draining  func() bool
 	maxCalls  int
 	log       *slog.Logger
@@ -177,7 +181,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		upstreams: ups, tenants: o.Tenants, person: o.Person, tokens: o.Tokens,
 		transport: o.Transport, controls: o.Control, answered: o.Answered, gate: g,
-		draining: o.Draining, maxCalls: o.MaxCalls, log: o.Log, observe: o.Observe,
+		created: o.Created, draining: o.Draining, maxCalls: o.MaxCalls, log: o.Log, observe: o.Observe,
 	}
 	if p.maxCalls <= 0 {
 		p.maxCalls = defaultMaxCalls

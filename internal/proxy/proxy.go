@@ -75,9 +75,16 @@ func (p *Proxy) serve(c *call) error {
 	if err != nil {
 		return fmt.Errorf("reading the body: %w", err)
 	}
+	c.guard, err = p.guardOf(c)
+	if err != nil {
+		return fmt.Errorf("guarding the journal: %w", err)
+	}
 	c.token, err = p.tokenFor(c)
 	if err != nil {
 		return fmt.Errorf("obtaining a token: %w", err)
+	}
+	if err := c.checkJournal(); err != nil {
+		return err
 	}
 	return p.forward(c)
 }

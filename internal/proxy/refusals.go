@@ -100,7 +100,7 @@ var rows = map[string]row{
 	"store-unavailable": {http.StatusServiceUnavailable, "The session store can't be reached",
 		"Try again later; nothing was sent.", bySidecar, true},
 	"journal-guard": {http.StatusConflict, "The call could make a new journal",
-		"Send Sfm-Journal-Intent: new to make one, or existing to write to one that is there.", byCaller, false},
+		"Send Sfm-Journal-Intent: new to make one, or existing to write to one that is there; reason and detail say what SFM answered when it was asked.", byCaller, false},
 	"limit-reached": {http.StatusServiceUnavailable, "The sidecar is at one of its limits",
 		"Try again after the time in Retry-After.", bySidecar, true},
 	"draining": {http.StatusServiceUnavailable, "The sidecar is stopping",

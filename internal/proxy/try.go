@@ -50,6 +50,11 @@ func (t *try) context(r *http.Request) context.Context {
 		ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		t.stop = context.AfterFunc(caller, t.callerLeft)
 	}
+	return t.trace(ctx)
+}
+
+// trace has net/http tell of the attempt's connection.
+func (t *try) trace(ctx context.Context) context.Context {
 	trace := &httptrace.ClientTrace{GotConn: t.gotConn}
 	if t.expect {
 		trace.Got100Continue = func() { t.spoke.Store(true) }
