@@ -32,11 +32,13 @@ type tokens struct {
 
 // Token implements [proxy.Tokens].
 func (t *tokens) Token(ctx context.Context, a proxy.Ask) (proxy.Token, error) {
-	token, err := t.cache.Token(ctx, t.key(a), t.mint(a))
+	token, source, err := t.cache.Obtain(ctx, t.key(a), t.mint(a))
 	if err != nil {
 		return proxy.Token{}, err
 	}
-	return proxy.Token{AccessToken: token.AccessToken, Type: token.Type, Until: t.cache.Until(token), Held: token}, nil
+	return proxy.Token{
+		AccessToken: token.AccessToken, Type: token.Type, Source: string(source), Until: t.cache.Until(token), Held: token,
+	}, nil
 }
 
 // Forget implements [proxy.Tokens].

@@ -40,7 +40,9 @@ type call struct {
 	outcome int    // SFM's status, when the caller had left
 	lost    string // how forwarding failed, when the caller had left
 	broke   bool   // SFM's body broke off
-	watch   stopwatch
+	// outcomeCopy is of SFM's answer when that says no; else nil.
+	outcomeCopy *outcomeCopy
+	watch       stopwatch
 }
 
 // stopwatch holds the time of a call that is not ours.
@@ -217,7 +219,7 @@ func (c *call) verdict(aborted bool) (slog.Level, string) {
 }
 
 func (c *call) attrs(sum Call) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("request_id", c.id),
 		slog.String("method", sum.Method),
@@ -231,8 +233,18 @@ func (c *call) attrs(sum Call) []slog.Attr {
 		attrs = append(attrs, slog.String("journal_intent", c.guard.intent),
 			slog.Int("guard_status", c.guard.status), slog.Float64("guard_ms", ms(c.watch.guard)))
 	}
+	if c.token.Source != "" {
+		attrs = append(attrs, slog.String("token", c.token.Source))
+	}
 	if c.outcome != 0 {
 		attrs = append(attrs, slog.Int("sfm_status", c.outcome))
+	}
+	outcome, trace := c.outcomeCopy.ids()
+	if outcome != "" {
+		attrs = append(attrs, slog.String("sfm_outcome_id", outcome))
+	}
+	if trace != "" {
+		attrs = append(attrs, slog.String("sfm_trace_id", trace))
 	}
 	if code := cmp.Or(c.code, c.lost); code != "" {
 		attrs = append(attrs, slog.String("code", code))

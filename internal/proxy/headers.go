@@ -102,6 +102,7 @@ func modify(res *http.Response) error {
 		}
 	}
 	c.mark(res.Header)
+	c.outcomeCopy = copyOutcome(res)
 	res.Body = &answerBody{ReadCloser: res.Body, res: res, c: c}
 	return nil
 }

@@ -63,6 +63,9 @@ type Token struct {
 	AccessToken string
 	// Type is the token's scheme as HelseID named it, in any letter case.
 	Type string
+	// Source says in one word how it was come by: hit, joined or fetched. It is for
+	// the log.
+	Source string
 	// Until is the last moment at which it may be sent; zero: any.
 	Until time.Time
 	// Held is for the one who gave the token: it comes back in Forget.

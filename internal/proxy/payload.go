@@ -211,6 +211,7 @@ type answerBody struct {
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.c.outcomeCopy.take(p[:n], err)
 	switch {
 	case err == io.EOF:
 		scrubAnswer(b.res.Trailer)

@@ -160,22 +160,21 @@ func (c *Cache) renew(ctx context.Context, e *entry, mint Mint) *flight {
 
 // renewed waits for the renewal of a late token, but not for long: the old one is still good, and the call goes on with
 // it. If it has expired meanwhile, the call waits on, like any other that has none.
-func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint) (*Token, error) {
+func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint) (*Token, Source, error) {
 	start := time.Now()
 	until := start.Add(c.opts.Wait)
 	f := c.renew(ctx, e, mint)
 	if f == nil {
-		return c.hit(e), nil
+		return e.hit(), Hit, nil
 	}
 	err := c.wait(ctx, f, start.Add(min(lateWait, c.opts.Wait)))
 	switch {
 	case err == nil:
-		c.opts.Observe("joined")
-		return f.entry.token, nil
+		return f.entry.token, Joined, nil
 	case ctx.Err() != nil:
-		return nil, err
+		return nil, "", err
 	case c.age(e) != expired:
-		return c.hit(e), nil
+		return e.hit(), Hit, nil
 	default:
 		return c.fetch(ctx, e.key, mint, until)
 	}

@@ -186,22 +186,47 @@ func New(opts Options) (*Cache, error) {
 	return c, nil
 }
 
+// Source says how a call got its token.
+type Source string
+
+// The sources of a token, as [Options.Observe] is told them.
+const (
+	Hit     Source = "hit"     // it was held
+	Joined  Source = "joined"  // from a flight that was under way
+	Fetched Source = "fetched" // from a flight of its own
+)
+
 // Token gives a good token for the key: the one that is held, or one that mint fetches. It waits at most
 // [Options.Wait], and no longer than ctx lives.
 //
 // Errors are those of the mint, the same for all who shared its flight; that of ctx; or an [Error] of this package:
 // helseid-unavailable when the flight takes too long or brings a token that is no good, draining after Close.
 func (c *Cache) Token(ctx context.Context, k Key, mint Mint) (*Token, error) {
+	t, _, err := c.Obtain(ctx, k, mint)
+	return t, err
+}
+
+// Obtain is [Cache.Token], and says where the token came from.
+func (c *Cache) Obtain(ctx context.Context, k Key, mint Mint) (*Token, Source, error) {
+	t, source, err := c.obtain(ctx, k, mint)
+	if err != nil {
+		return nil, "", err
+	}
+	c.opts.Observe(string(source))
+	return t, source, nil
+}
+
+func (c *Cache) obtain(ctx context.Context, k Key, mint Mint) (*Token, Source, error) {
 	e, held := c.entries.Get(k)
 	if !held {
 		return c.fetch(ctx, k, mint, time.Now().Add(c.opts.Wait))
 	}
 	switch c.age(e) {
 	case fresh:
-		return c.hit(e), nil
+		return e.hit(), Hit, nil
 	case soon:
 		c.renew(ctx, e, mint)
-		return c.hit(e), nil
+		return e.hit(), Hit, nil
 	case late:
 		return c.renewed(ctx, e, mint)
 	default:
@@ -210,45 +235,42 @@ func (c *Cache) Token(ctx context.Context, k Key, mint Mint) (*Token, error) {
 }
 
 // hit gives the token that is held.
-func (c *Cache) hit(e *entry) *Token {
+func (e *entry) hit() *Token {
 	e.markUsed()
-	c.opts.Observe("hit")
 	return e.token
 }
 
 // fetch gives the token of the key's flight, which it starts if there is none.
-func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*Token, error) {
+func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*Token, Source, error) {
 	if err := ctx.Err(); err != nil { // who has left starts nothing
-		return nil, gone(err)
+		return nil, "", gone(err)
 	}
 	c.mu.Lock()
 	if e, ok := c.entries.Peek(k); ok && c.age(e) != expired { // a flight landed meanwhile
 		c.mu.Unlock()
-		return c.hit(e), nil
+		return e.hit(), Hit, nil
 	}
 	if err := c.refused(k); err != nil {
 		c.mu.Unlock()
-		return nil, err
+		return nil, "", err
 	}
 	f, joined := c.flights[k]
 	if !joined {
 		if err := c.crowded(k); err != nil {
 			c.mu.Unlock()
-			return nil, err
+			return nil, "", err
 		}
 		f = c.launch(ctx, k, mint)
 	}
 	c.mu.Unlock()
 
 	if err := c.wait(ctx, f, until); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if joined {
-		c.opts.Observe("joined")
-	} else {
-		c.opts.Observe("fetched")
+		return f.entry.token, Joined, nil
 	}
-	return f.entry.token, nil
+	return f.entry.token, Fetched, nil
 }
 
 // refused gives the reason not to fetch at all, if there is one. It is called with mu held.
