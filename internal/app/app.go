@@ -44,6 +44,8 @@ type Sidecar struct {
 	listeners *listeners
 	house     *house
 	server    *server
+	quittable bool   // POST /quit is enabled
+	end       func() // begins the end, as a signal does
 	ended     chan struct{}
 	err       error // why it ended; read after ended is closed
 }
@@ -62,14 +64,17 @@ func Start(ctx context.Context, o Options) (*Sidecar, error) {
 	for _, w := range warnings {
 		log.Warn("check the configuration", "variable", w.Variable, "problem", w.Problem, "mend", w.Mend)
 	}
-	s := &Sidecar{ended: make(chan struct{})}
+	ctx, end := context.WithCancel(ctx)
+	s := &Sidecar{end: end, quittable: cfg.Listen.EnableQuit, ended: make(chan struct{})}
 	if s.listeners, err = listen(ctx, cfg.Listen); err != nil {
+		end()
 		return nil, err
 	}
 	s.server = newServer(log, cfg.Keep.MinSigtermDelay, cfg.Keep.MaxSigtermDelay)
 	if s.house, err = build(cfg, log, site{
 		version: versionOf(o), port: s.listeners.callbackPort(), draining: s.server.draining.Load, stopping: ctx.Done(),
 	}); err != nil {
+		end()
 		s.listeners.close()
 		return nil, err
 	}
@@ -88,8 +93,10 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 		go watchKey(ctx, file, cfg.HelseID.ClientJWK.Reveal(), s.house.keys, log)
 	}
 	go s.house.registry.watch(ctx)
+	go watchdog(s.ended, log)
 	go func() {
 		defer close(s.ended)
+		defer s.end()
 		defer s.house.close()
 		s.err = s.server.run(ctx)
 	}()
@@ -116,7 +123,7 @@ func (s *Sidecar) elsewhere(w http.ResponseWriter, r *http.Request, detail strin
 	s.house.proxy.Refuse(w, r, err)
 }
 
-// admin serves probes and metrics.
+// admin serves probes and metrics, and ends the process where that is enabled.
 func (s *Sidecar) admin() http.Handler {
 	probes, metrics := s.server.health.Handler(), s.house.metrics.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -125,6 +132,8 @@ func (s *Sidecar) admin() http.Handler {
 			metrics.ServeHTTP(w, r)
 		case "/startup", "/readyz", "/livez":
 			probes.ServeHTTP(w, r)
+		case quitPath:
+			s.quit(w, r)
 		default:
 			s.elsewhere(w, r, "this address serves /startup, /readyz, /livez and /metrics alone")
 		}

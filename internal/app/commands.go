@@ -28,6 +28,7 @@ const usage = `usage: sidecar [command]
   keys rotate [-alg ALG] [-prune] [-o json]
             put a new key in place of the one that signs; -prune: only drop
             those that have ended
+  probe     ask the sidecar that runs with this environment: probe startup|ready|live
   env       print every variable with its value; secrets stay hidden
   version   print the version
 
@@ -42,7 +43,8 @@ func commands() map[string]command {
 	return map[string]command{
 		"serve": alone(serve), "env": alone(env), "version": alone(version),
 		"keygen": keygen, "keys": keys,
-		"help": alone(help), "-h": alone(help), "--help": alone(help),
+		"probe": probe,
+		"help":  alone(help), "-h": alone(help), "--help": alone(help),
 	}
 }
 

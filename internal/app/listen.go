@@ -23,10 +23,19 @@ type listeners struct {
 
 const unixPrefix = "unix:"
 
-// listen opens every listener of the configuration, or none.
+func isUnix(address string) bool { return strings.HasPrefix(address, unixPrefix) }
+
+// listen opens every listener of the configuration that systemd has not opened
+// already, or none.
 func listen(ctx context.Context, c config.Listen) (*listeners, error) {
-	l := new(listeners)
-	err := l.open(ctx, c)
+	given, err := inherited()
+	if err != nil {
+		return nil, err
+	}
+	l := &listeners{app: given[socketApp], callback: given[socketCallback], admin: given[socketAdmin]}
+	if err = fits(given, c); err == nil {
+		err = l.open(ctx, c)
+	}
 	if err != nil {
 		l.close()
 		return nil, err
@@ -35,16 +44,20 @@ func listen(ctx context.Context, c config.Listen) (*listeners, error) {
 }
 
 func (l *listeners) open(ctx context.Context, c config.Listen) (err error) {
-	if l.app, err = openPair(ctx, c.Address); err != nil {
-		return fmt.Errorf("listening for calls (SIDECAR_LISTEN): %w", err)
+	if l.app == nil {
+		if l.app, err = openPair(ctx, c.Address); err != nil {
+			return fmt.Errorf("listening for calls (SIDECAR_LISTEN): %w", err)
+		}
 	}
-	if c.Callback != "" && c.Callback != c.Address {
+	if l.callback == nil && c.Callback != "" && c.Callback != c.Address {
 		if l.callback, err = openPair(ctx, c.Callback); err != nil {
 			return fmt.Errorf("listening for browsers (SIDECAR_CALLBACK_LISTEN): %w", err)
 		}
 	}
-	if l.admin, err = openOne(ctx, c.Admin); err != nil {
-		return fmt.Errorf("listening for probes (SIDECAR_ADMIN_LISTEN): %w", err)
+	if l.admin == nil {
+		if l.admin, err = openOne(ctx, c.Admin); err != nil {
+			return fmt.Errorf("listening for probes (SIDECAR_ADMIN_LISTEN): %w", err)
+		}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"sfm-sidecar/internal/proxy"
@@ -24,7 +25,7 @@ import (
 type server struct {
 	log                *slog.Logger
 	health             *telemetry.Health
-	draining           atomic.Bool
+	stopping, draining atomic.Bool
 	minDelay, maxDelay time.Duration
 	// wait waits for all calls, those that outlive their caller too; cutOff is told
 	// when the end does not wait any longer.
@@ -49,7 +50,7 @@ func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
 		return
 	}
 	hs := &http.Server{
-		Handler:        h,
+		Handler:        s.parting(h),
 		MaxHeaderBytes: proxy.MaxHeaderBytes,
 		// No limit on reading or writing bodies: they may be large, and slow.
 		ReadHeaderTimeout: 10 * time.Second,
@@ -70,9 +71,22 @@ func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
 	}
 }
 
+// parting has each connection end with its next answer once the end has begun. Else a
+// caller could send a call on one that is just being closed, and would not know
+// whether it arrived.
+func (s *server) parting(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // run blocks until ctx has ended and everything is shut down, or a listener fails.
 func (s *server) run(ctx context.Context) error {
 	s.health.Started()
+	tellSystemd(s.log, daemon.SdNotifyReady)
 	select {
 	case <-s.broken:
 		s.closeAll()
@@ -80,6 +94,8 @@ func (s *server) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.health.Stopping()
+	s.stopping.Store(true)
+	tellSystemd(s.log, stopping(max(s.minDelay, s.maxDelay)))
 	begun := time.Now()
 	s.log.Info("stopping", "min_delay", s.minDelay.String(), "max_delay", s.maxDelay.String())
 	<-time.After(s.minDelay)

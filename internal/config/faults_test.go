@@ -128,7 +128,6 @@ func TestFaults(t *testing.T) {
 		{[]string{"SIDECAR_CALLER_KEY_FILE=" + os.DevNull}, "SIDECAR_CALLER_KEY_FILE", "empty"},
 		{[]string{"SIDECAR_ALLOWED_UIDS=a:b"}, "SIDECAR_ALLOWED_UIDS", "no user"},
 		{[]string{"SIDECAR_ALLOWED_SIDS=S-1-5-18"}, "SIDECAR_ALLOWED_SIDS", "not yet"},
-		{[]string{"SIDECAR_ENABLE_QUIT=true"}, "SIDECAR_ENABLE_QUIT", "not yet"},
 
 		{[]string{"SIDECAR_STORE=redis://h"}, "SIDECAR_STORE", "not yet"},
 		{[]string{"SIDECAR_STORE_KEY=x"}, "SIDECAR_STORE_KEY", "not yet"},

@@ -15,7 +15,6 @@ var notYet = []struct {
 	mend     string
 }{
 	{"SIDECAR_ALLOWED_SIDS", anything, "telling callers apart by SID", unsetIt},
-	{"SIDECAR_ENABLE_QUIT", is("true", "1", "t"), "ending the process over HTTP", unsetIt},
 	{"SIDECAR_STORE", not(StoreMemory), "a shared store", unsetIt},
 	{"SIDECAR_STORE_KEY", anything, "a shared store", unsetIt},
 	{"SIDECAR_AUDIT_FILE", anything, "an audit stream", unsetIt},

@@ -223,10 +223,10 @@ func retryAfter(code string, err error) time.Duration {
 	return 0
 }
 
-// keptOnRefusal are the headers of the control room that a refusal leaves in place: the
-// methods beside a 405, and the cookie that binds a browser whose log-in failed
-// for the moment.
-var keptOnRefusal = []string{"Allow", "Set-Cookie"}
+// keptOnRefusal are the headers that a refusal leaves in place: the methods beside a
+// 405, the cookie that binds a browser whose log-in failed for the moment, and the
+// server's word that the connection ends.
+var keptOnRefusal = []string{"Allow", "Set-Cookie", "Connection"}
 
 // head sets the headers of a refusal. Only an answer made here has Sidecar-Error.
 func (c *call) head(doc problem, after time.Duration) {

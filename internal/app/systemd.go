@@ -1,0 +1,45 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// tellSystemd tells a service manager how things stand (sd_notify(3)); where there is
+// none, nothing.
+func tellSystemd(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd can't be told", "cause", err)
+	}
+}
+
+// stopping is what systemd is told at the beginning of the end: it must not lose
+// patience before the longest delay is over.
+func stopping(most time.Duration) string {
+	return fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, (most + 5*time.Second).Microseconds())
+}
+
+// watchdog tells systemd twice in each WatchdogSec= that the process runs, until it
+// has ended. A process that hangs is started anew.
+func watchdog(ended <-chan struct{}, log *slog.Logger) {
+	within, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("systemd's watchdog can't be served", "cause", err)
+	}
+	if err != nil || within <= 0 {
+		return
+	}
+	beat := time.NewTicker(within / 2)
+	defer beat.Stop()
+	for {
+		tellSystemd(log, daemon.SdNotifyWatchdog)
+		select {
+		case <-beat.C:
+		case <-ended:
+			return
+		}
+	}
+}

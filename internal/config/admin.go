@@ -1,0 +1,21 @@
+package config
+
+import "slices"
+
+// AdminAddress returns where the admin listener of a sidecar with this environment
+// answers, without looking at anything else of it: a probe must not fail because a
+// secret can't be read. The error is [Faults].
+func AdminAddress(environ []string) (string, error) {
+	const variable = "SIDECAR_ADMIN_LISTEN"
+	var found findings
+	address, set := gather(environ, &found)[variable]
+	if !set {
+		all := variables()
+		address = all[slices.IndexFunc(all, func(v Variable) bool { return v.Name == variable })].Default
+	}
+	checkAddress(variable, address, &found)
+	if len(found.faults) > 0 {
+		return "", found.faults
+	}
+	return address, nil
+}
