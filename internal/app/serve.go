@@ -83,6 +83,10 @@ func (s *server) parting(h http.Handler) http.Handler {
 	})
 }
 
+// lastLook is how long the listeners stay open after new calls are refused: what
+// already waits to be accepted is told so, and not cut off by the kernel.
+const lastLook = 100 * time.Millisecond
+
 // run blocks until ctx has ended and everything is shut down, or a listener fails.
 func (s *server) run(ctx context.Context) error {
 	s.health.Started()
@@ -103,6 +107,7 @@ func (s *server) run(ctx context.Context) error {
 	// At least a moment, so that a maximum below the minimum still ends in order.
 	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(s.maxDelay-time.Since(begun), time.Second))
 	defer cancel()
+	<-time.After(lastLook)
 	// While open calls end, new ones are told to go elsewhere. Shutdown would not
 	// tell them: it drops what comes in on open connections, and a caller that gets
 	// no answer can't know that nothing was done.

@@ -231,7 +231,7 @@ func guardRefused(reason, detail, hint string) error {
 // does not know, and the token is not to blame.
 func (c *call) look(ctx context.Context) error {
 	for again := true; ; again = false {
-		res, err := c.lookOnce(ctx)
+		res, err := c.lookOnce(ctx) //nolint:bodyclose // discard closes it
 		if err != nil {
 			return err
 		}

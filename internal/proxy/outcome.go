@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -45,7 +46,7 @@ func (o *outcomeCopy) take(part []byte, err error) {
 		return
 	}
 	o.text = append(o.text, part...)
-	o.whole = err == io.EOF
+	o.whole = errors.Is(err, io.EOF)
 }
 
 // ids are the id of an OperationOutcome and the TraceId it names, in lower case, each
