@@ -1,11 +1,15 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -40,4 +44,90 @@ func TestListenerThatFailsEndsAll(t *testing.T) {
 		conn.Close()
 		t.Error("the other listener is still open")
 	}
+}
+
+// queue is a listener whose connections are put in by the test.
+type queue struct {
+	conns chan net.Conn
+	once  sync.Once
+	gone  chan struct{}
+}
+
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.gone:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *queue) Close() error   { q.once.Do(func() { close(q.gone) }); return nil }
+func (q *queue) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+// ask makes a call on a connection of its own, which must not have to wait; the
+// answer is empty when nobody takes it.
+func (q *queue) ask(t *testing.T) string {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	select {
+	case q.conns <- theirs:
+	case <-q.gone:
+		return ""
+	}
+	if err := ours.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = ours.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")) }()
+	r := bufio.NewReader(ours)
+	var answer strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		answer.WriteString(line)
+		if err != nil || strings.TrimSpace(line) == "" {
+			return answer.String()
+		}
+	}
+}
+
+// The end in its order: connections end with their answer from its beginning, new
+// calls are refused after the minimum, and what waits to be accepted then is still
+// answered before the listeners close.
+func TestOrderOfTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const minimum = time.Second
+		s := newServer(slog.New(slog.DiscardHandler), minimum, time.Minute)
+		s.wait, s.cutOff = func(context.Context) error { return nil }, func() {}
+		q := &queue{conns: make(chan net.Conn), gone: make(chan struct{})}
+		s.add([]net.Listener{q}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if s.draining.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}), new(callers))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.run(ctx) }()
+		expect := func(status, connection string) {
+			t.Helper()
+			got := q.ask(t)
+			if !strings.HasPrefix(got, "HTTP/1.1 "+status) || strings.Contains(got, "Connection: close") != (connection == "close") {
+				t.Errorf("want %s, %s: %q", status, connection, got)
+			}
+		}
+		expect("200", "keep")
+		stop()
+		synctest.Wait()
+		expect("200", "close")
+		time.Sleep(minimum - time.Millisecond) // in a bubble: lets that time pass
+		expect("200", "close")
+		time.Sleep(lastLook / 2)
+		expect("503", "close")
+		begun := time.Now()
+		if err := <-ended; err != nil || time.Since(begun) > time.Second {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		if got := q.ask(t); got != "" {
+			t.Errorf("after the end: %q", got)
+		}
+	})
 }

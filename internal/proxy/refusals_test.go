@@ -255,7 +255,12 @@ func TestRefuseForOtherListeners(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	w := httptest.NewRecorder()
+	w.Header().Set("Connection", "close") // as a server that is ending says
+	w.Header().Set("X-Left-Behind", "x")
 	h.Refuse(w, r, err)
+	if w.Header().Get("Connection") != "close" || w.Header().Get("X-Left-Behind") != "" {
+		t.Errorf("headers %v", w.Header())
+	}
 	var doc problem
 	if json.Unmarshal(w.Body.Bytes(), &doc) != nil || w.Code != 403 || w.Header().Get("Sidecar-Error") != "host-refused" {
 		t.Errorf("status %d, %s", w.Code, w.Body)
