@@ -130,16 +130,9 @@ func (h *house) buildHelseID() (err error) {
 
 func (h *house) buildSessions(port string) (err error) {
 	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
-	params := maps.Clone(h.cfg.HelseID.LoginParams)
-	if params == nil {
-		params = url.Values{}
-	}
-	if h.cfg.HelseID.ACRValues != "" {
-		params.Set("acr_values", h.cfg.HelseID.ACRValues)
-	}
 	h.sessions, err = session.New(session.Options{
 		Store: h.store, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
-		RedirectURI: redirect, BaseURL: base, Params: params,
+		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
 		Now:                   h.helseID.Now,
@@ -147,6 +140,18 @@ func (h *house) buildSessions(port string) (err error) {
 		Ending:                func(ctx context.Context, id string) []string { return h.sfm.logOut(ctx, id) },
 	})
 	return err
+}
+
+// loginParams are the log-in options of the whole deployment.
+func (h *house) loginParams() url.Values {
+	params := maps.Clone(h.cfg.HelseID.LoginParams)
+	if params == nil {
+		params = url.Values{}
+	}
+	if h.cfg.HelseID.ACRValues != "" {
+		params.Set("acr_values", h.cfg.HelseID.ACRValues)
+	}
+	return params
 }
 
 // pageAddresses are the redirect address and where a browser reaches the pages.

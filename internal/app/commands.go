@@ -29,6 +29,7 @@ const usage = `usage: sidecar [command]
             put a new key in place of the one that signs; -prune: only drop
             those that have ended
   probe     ask the sidecar that runs with this environment: probe startup|ready|live
+  check     examine the set-up: HelseID, tokens, SFM; what is wrong and how to mend it
   env       print every variable with its value; secrets stay hidden
   version   print the version
 
@@ -41,10 +42,9 @@ type command func(context.Context, Options) int
 
 func commands() map[string]command {
 	return map[string]command{
-		"serve": alone(serve), "env": alone(env), "version": alone(version),
-		"keygen": keygen, "keys": keys,
-		"probe": probe,
-		"help":  alone(help), "-h": alone(help), "--help": alone(help),
+		"serve": alone(serve), "check": check, "keygen": keygen, "keys": keys, "probe": probe,
+		"env": alone(env), "version": alone(version),
+		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}
 }
 

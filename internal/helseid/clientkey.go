@@ -28,6 +28,7 @@ const maxKeyFile = 64 << 10
 // ClientKey is the client's private key: what proves to HelseID who we are. It prints as its kid only.
 type ClientKey struct {
 	kid, alg, thumbprint string
+	strength             string
 	signer               jose.Signer  // safe for concurrent use: it keeps nothing between signatures
 	notAfter             atomic.Int64 // in seconds since 1970; 0 = not known. It may come to be known later
 }
@@ -49,6 +50,9 @@ func (k *ClientKey) NotAfter() time.Time {
 	}
 	return time.Time{}
 }
+
+// Strength is the kind of key and its size: "RSA, 3072 bits" or "EC, P-256".
+func (k *ClientKey) Strength() string { return k.strength }
 
 // String names the key without showing it.
 func (k *ClientKey) String() string { return "client key " + k.kid }
@@ -170,7 +174,7 @@ func newClientKey(jwk jose.JSONWebKey) (*ClientKey, error) {
 	if err != nil {
 		return nil, errors.New("it can't sign")
 	}
-	key := &ClientKey{kid: jwk.KeyID, alg: string(alg), thumbprint: thumbprint, signer: signer}
+	key := &ClientKey{kid: jwk.KeyID, alg: string(alg), thumbprint: thumbprint, strength: strength(jwk.Key), signer: signer}
 	return key, key.try(jwk.Public())
 }
 
@@ -188,6 +192,16 @@ func (k *ClientKey) try(public jose.JSONWebKey) error {
 		return errors.New("its private and public halves do not belong together")
 	}
 	return nil
+}
+
+func strength(key any) string {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		return fmt.Sprintf("RSA, %d bits", k.N.BitLen())
+	case *ecdsa.PrivateKey:
+		return "EC, " + k.Curve.Params().Name
+	}
+	return ""
 }
 
 // algorithms lists what a key can sign with, the one we choose first.
