@@ -127,6 +127,9 @@ func check(ctx context.Context, o Options) int {
 	if d.Tenants, err = h.named(ask.named); err == nil && ask.login && !d.Person {
 		err = errors.New("--login needs the grant user in HELSEID_GRANT")
 	}
+	if err == nil {
+		d.Registration, err = h.registrar()
+	}
 	if err != nil {
 		_, _ = fmt.Fprintf(o.Stderr, "sidecar: check: %v\n", err)
 		return exitUsage
@@ -267,7 +270,7 @@ func (h *house) testTokens(ask checkAsk) *doctor.TestTokens {
 		Transport: proxy.NewTransport(proxy.TransportOptions{ResponseTimeout: visitTimeout, CA: h.roots, Proxy: h.cfg.Keep.Proxy()}),
 		Proving:   h.transport(),
 		ClientID:  h.cfg.HelseID.ClientID, Tenancy: h.cfg.HelseID.Tenancy, Scheme: first.Scheme,
-		Scopes: first.Scopes, Audience: first.Audience, Person: h.cfg.HelseID.Grants[0] != config.GrantClientCredentials,
+		Scopes: first.Scopes, Audience: first.Audience, Supplier: h.cfg.HelseID.SupplierOrgnr, Person: h.cfg.HelseID.Grants[0] != config.GrantClientCredentials,
 	}
 	if h.key != nil {
 		t.Thumbprint = h.key.Thumbprint()

@@ -33,7 +33,7 @@ func (h *house) keyFacts() doctor.Key {
 	key := h.keys.Current()
 	facts := doctor.Key{
 		Algorithm: key.Algorithm(), Strength: key.Strength(), ID: key.KeyID(), Thumbprint: key.Thumbprint(),
-		File: h.cfg.HelseID.ClientJWKFile,
+		NotAfter: key.NotAfter(), File: h.cfg.HelseID.ClientJWKFile,
 	}
 	if facts.File == "" {
 		return facts

@@ -2,11 +2,13 @@ package app_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,6 +113,105 @@ func TestCheckTestTokenServiceRefuses(t *testing.T) {
 				t.Error("SFM was called without a token")
 			}
 		})
+	}
+}
+
+// The stand-in for the test token service signs, and SFM takes what it signed.
+func TestCheckWithGoodTestTokens(t *testing.T) {
+	t.Parallel()
+	for name, knobs := range map[string]func(*simulator.Knobs){
+		"plain": func(*simulator.Knobs) {},
+		"nonce": func(k *simulator.Knobs) { k.SFM.RequireNonce = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClinic(t, setup{env: []string{"HELSEID_SUPPLIER_ORGNR=" + simulator.Supplier}})
+			c.sim.SetKnobs(knobs)
+			tenants := simulator.Tenants()[:2]
+			r := c.check("--test-tokens", c.sim.TestTokens, "--test-token-key-file", keyFile(t, simulator.TestTokenKey), named(tenants[0]), named(tenants[1]))
+			if r.code != 0 || r.status("test token") != "ok" || r.status("call with test token") != "ok" {
+				t.Errorf("exit code %d: %s", r.code, r.stdout)
+			}
+		})
+	}
+}
+
+// The registration of the client, as HelseID Selvbetjening tells it, is compared
+// with the configuration.
+func TestCheckComparesTheRegistration(t *testing.T) {
+	t.Parallel()
+	first := simulator.Tenants()[0]
+	for name, test := range map[string]struct {
+		env     []string
+		client  func(*simulator.Client)
+		knobs   func(*simulator.Knobs)
+		tenant  simulator.Tenant
+		subject string
+		status  string
+		says    string
+	}{
+		"scopes":          {subject: "scopes", status: "ok"},
+		"scope missing":   {subject: "scopes", status: "failed", says: "not registered: other.api/scope", env: []string{"SFM_UPSTREAM_SCOPES=basis=other.api/scope"}},
+		"port differs":    {subject: "redirect addresses", status: "warning", says: "only the port"},
+		"address":         {subject: "redirect addresses", status: "ok", client: func(c *simulator.Client) { c.RedirectURIs = []string{"https://epj.example/back"} }, env: []string{"HELSEID_REDIRECT_URI=https://epj.example/back"}},
+		"post-logout":     {subject: "redirect addresses", status: "failed", says: "post-logout address https://epj.example/out", env: []string{"HELSEID_POST_LOGOUT_REDIRECT_URI=https://epj.example/out"}},
+		"no children":     {subject: "sub-units", status: "skipped"},
+		"Active":          {subject: "tenants", status: "ok"},
+		"delegation":      {subject: "tenants", status: "failed", says: "delegation in Altinn", tenant: simulator.Tenant{Parent: simulator.ParentNotDelegated, Journal: first.Journal}},
+		"terms":           {subject: "tenants", status: "failed", says: "agreement", tenant: simulator.Tenant{Parent: simulator.ParentWithoutTerms, Journal: first.Journal}},
+		"list of tenants": {subject: "tenants", status: "skipped", knobs: func(k *simulator.Knobs) { k.Selvbetjening.NoTenants = true }},
+		"key":             {subject: "key", status: "ok"},
+		"key ends":        {subject: "key", status: "warning", says: "keys rotate", knobs: func(k *simulator.Knobs) { k.Selvbetjening.FirstSecretSeconds = 7 * 24 * 3600 }},
+		"no answer":       {status: "warning", says: "could not be compared", knobs: func(k *simulator.Knobs) { k.Selvbetjening.Fault.Status = 500 }},
+		"not allowed": {status: "skipped", says: "may not ask", client: func(c *simulator.Client) {
+			c.Scopes = slices.DeleteFunc(c.Scopes, func(s string) bool { return s == "nhn:selvbetjening/client" })
+		}},
+		"nonce": {status: "ok", knobs: func(k *simulator.Knobs) { k.Selvbetjening.RequireNonce = true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClinic(t, setup{env: test.env, client: test.client})
+			c.env = append(c.env, "SELVBETJENING_URL="+c.sim.Selvbetjening)
+			if test.knobs != nil {
+				c.sim.SetKnobs(test.knobs)
+			}
+			tenant := first
+			if test.tenant.Parent != "" {
+				tenant = test.tenant
+			}
+			r := c.check(named(tenant))
+			for _, s := range r.Steps {
+				if s.Name != "registration" || s.Subject != test.subject {
+					continue
+				}
+				text := s.Found + s.Means + s.Do + fmt.Sprint(s.Details)
+				if s.Status != test.status || !strings.Contains(text, test.says) {
+					t.Errorf("%s: %s", s.Status, text)
+				}
+				return
+			}
+			t.Errorf("no such step: %s %s", r.stdout, r.stderr)
+		})
+	}
+}
+
+// A scope that waits for approval is named with the reason.
+func TestCheckNamesPendingScopes(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t, setup{env: machine})
+	c.env = append(c.env, "SELVBETJENING_URL="+c.sim.Selvbetjening)
+	c.sim.SetKnobs(func(k *simulator.Knobs) {
+		k.Selvbetjening.PendingScopes = map[string]string{simulator.SFMScope: "the owner has not answered"}
+	})
+	r := c.check(named(simulator.Tenants()[0]))
+	said := ""
+	for _, s := range r.Steps {
+		if s.Name == "registration" && s.Subject == "scopes" {
+			said = s.Status + " " + s.Found
+		}
+	}
+	if said != "failed pending: "+simulator.SFMScope+" (the owner has not answered)" || r.status("token") != "failed" || r.code != 1 {
+		t.Errorf("%q %s", said, r.stdout)
 	}
 }
 

@@ -107,6 +107,7 @@ type Tenant struct {
 // Key is what is known of the client's key.
 type Key struct {
 	Algorithm, Strength, ID, Thumbprint string
+	NotAfter                            time.Time // when its registration ends, as its file tells; zero = it does not
 	// File it was read from; "" = none. Exposed is what is wrong with who may read or change it; "" = nothing, or it
 	// can't be told on this system.
 	File, Mode, Exposed string

@@ -67,12 +67,18 @@ func unasked(err error) Finding {
 		return skipped("HelseID Selvbetjening has no list of tenants for this client")
 	}
 	const means = "the registration could not be compared; that need not hinder the sidecar"
+	if r, ok := errors.AsType[refusal](err); ok { // HelseID gave no token for the question
+		if r.OAuthError() == "invalid_scope" || r.OAuthError() == "unauthorized_client" {
+			return skipped("the client may not ask: it needs the grant client credentials and the scope " + selvbetjening.Scope)
+		}
+		f := explain(err)
+		f.Status, f.Means = Warning, means+" ("+f.Means+")"
+		return f
+	}
 	if own, ok := errors.AsType[*selvbetjening.Error](err); ok {
 		return careful(own.Error(), means, own.Mend)
 	}
-	f := explain(err) // of the token that the question needs
-	f.Status, f.Means = Warning, means+" ("+f.Means+")"
-	return f
+	return careful("no answer", means, "run the check again")
 }
 
 // scopes: each that is asked for must be registered and ok.

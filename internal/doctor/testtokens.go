@@ -30,6 +30,7 @@ type TestTokens struct {
 	Scopes                    []string
 	Audience                  string
 	Thumbprint                string // of the DPoP key; "" = Bearer
+	Supplier                  string // organization number of the client's owner; "" = what the service makes up
 	Person                    bool   // the token names a person, one that the service makes up
 }
 
@@ -102,6 +103,9 @@ func (t *TestTokens) token(ctx context.Context, tenant helseid.Tenant) (string, 
 	}
 	if tenant.Child != "" {
 		client["orgnrChild"] = tenant.Child
+	}
+	if t.Supplier != "" {
+		client["orgnrSupplier"] = t.Supplier
 	}
 	if t.Thumbprint != "" {
 		client["cnfJkt"] = t.Thumbprint
@@ -229,7 +233,7 @@ func (e *examination) send(ctx context.Context, address *url.URL, t testToken) (
 	c := called{status: resp.StatusCode}
 	for _, value := range resp.Header.Values("WWW-Authenticate") {
 		for _, known := range []string{"use_dpop_nonce", "invalid_dpop_proof", "invalid_token", "insufficient_scope"} {
-			if strings.Contains(value, known) {
+			if c.challenge == "" && strings.Contains(value, `error="`+known+`"`) {
 				c.challenge, c.nonce = known, known == "use_dpop_nonce"
 			}
 		}
@@ -243,7 +247,7 @@ func judgeCall(status int) Finding {
 	case status >= 200 && status < 300:
 		return good(found, "SFM takes token and proof, and knows the journal")
 	case status == http.StatusUnauthorized:
-		return wrong(found, "SFM does not take token or proof, or (as NHN's documents have it) does not know the journal", "look at the challenge below, the clock, and whether the journal has been made: POST Organization makes it")
+		return wrong(found, "SFM does not take token or proof, or (as NHN's documents have it) does not know the journal", "look at the challenge below, the clock, and whether the journal has been made (POST Organization makes it); HELSEID_SUPPLIER_ORGNR must be the supplier that SFM knows")
 	case status == http.StatusForbidden:
 		return wrong(found, "token and proof are good, but the organizations, the level or the journal are not to SFM's liking", "compare organizations and journal with what is registered in SFM's test environment")
 	case status == http.StatusNotFound:
