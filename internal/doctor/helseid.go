@@ -18,7 +18,7 @@ func (e *examination) configuration(context.Context) Finding {
 	if len(e.o.Warnings) == 0 {
 		return good(found, "every variable can be read, and none contradicts another")
 	}
-	f := careful(found, "the sidecar starts, but something looks wrong", "look at the warnings below")
+	f := careful(found, "the sidecar starts, but something looks wrong", "look at the warnings that are listed")
 	for i, w := range e.o.Warnings {
 		f.Details = append(f.Details, helseid.Fact{Name: fmt.Sprintf("warning_%d", i+1), Value: w})
 	}

@@ -36,7 +36,7 @@ type Finding struct {
 type Step struct {
 	Name    string `json:"name"`
 	Subject string `json:"subject,omitempty"` // of several steps of a name: which tenant, which upstream
-	Tried   string `json:"tried"`
+	Tried   string `json:"tried"`             // what was tried or, of a skipped step, would have been
 	Finding
 }
 
@@ -136,7 +136,7 @@ func skipped(why string) Finding { return Finding{Status: Skipped, Means: why} }
 
 // Misconfigured is the report on a configuration that can't be used; each fault is one line.
 func Misconfigured(faults []string) *Report {
-	f := wrong("faults in the configuration", "the sidecar does not start with it", "mend the faults below")
+	f := wrong("faults in the configuration", "the sidecar does not start with it", "mend the faults that are listed")
 	for i, fault := range faults {
 		f.Details = append(f.Details, helseid.Fact{Name: fmt.Sprintf("fault_%d", i+1), Value: fault})
 	}

@@ -247,7 +247,7 @@ func judgeCall(status int) Finding {
 	case status >= 200 && status < 300:
 		return good(found, "SFM takes token and proof, and knows the journal")
 	case status == http.StatusUnauthorized:
-		return wrong(found, "SFM does not take token or proof, or (as NHN's documents have it) does not know the journal", "look at the challenge below, the clock, and whether the journal has been made (POST Organization makes it); HELSEID_SUPPLIER_ORGNR must be the supplier that SFM knows")
+		return wrong(found, "SFM does not take token or proof, or (as NHN's documents have it) does not know the journal", "look at the challenge, the clock, and whether the journal has been made (POST Organization makes it); HELSEID_SUPPLIER_ORGNR must be the supplier that SFM knows")
 	case status == http.StatusForbidden:
 		return wrong(found, "token and proof are good, but the organizations, the level or the journal are not to SFM's liking", "compare organizations and journal with what is registered in SFM's test environment")
 	case status == http.StatusNotFound:

@@ -54,7 +54,9 @@ func (t *text) step(s Step) {
 		title += " " + s.Subject
 	}
 	t.head(string(s.Status), title)
-	t.line("tried", s.Tried)
+	if s.Status != Skipped { // else it was not
+		t.line("tried", s.Tried)
+	}
 	t.line("found", s.Found)
 	width := 0
 	for _, f := range s.Details {
