@@ -8,6 +8,7 @@ import (
 
 	"sfm-sidecar/internal/doctor"
 	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/tenantmap"
 )
 
 // named reads the tenants of a command line: PARENT[:CHILD]@JOURNAL, or an alias.
@@ -16,7 +17,12 @@ func (h *house) named(names []string) ([]doctor.Tenant, error) {
 	for _, name := range names {
 		numbers, journal, ok := strings.Cut(name, "@")
 		if !ok {
-			return nil, fmt.Errorf("the tenant %q is not written PARENT[:CHILD]@JOURNAL, and there is no registry that could know it as an alias", name)
+			t, known := h.alias(name)
+			if !known {
+				return nil, fmt.Errorf("the tenant %q is neither an alias of the registry (TENANTS_FILE) nor written PARENT[:CHILD]@JOURNAL", name)
+			}
+			all = append(all, doctor.Tenant{Label: name, Tenant: helseid.Tenant(t)})
+			continue
 		}
 		parent, child, _ := strings.Cut(numbers, ":")
 		t, err := h.tenants.Parse(parent, child, journal)
@@ -27,6 +33,10 @@ func (h *house) named(names []string) ([]doctor.Tenant, error) {
 	}
 	return all, nil
 }
+
+// alias finds a tenant by its name in the registry. There is none yet
+// (TENANTS_FILE is refused by the configuration).
+func (h *house) alias(string) (tenantmap.Tenant, bool) { return tenantmap.Tenant{}, false }
 
 // keyFacts is what may be told of the client's key.
 func (h *house) keyFacts() doctor.Key {

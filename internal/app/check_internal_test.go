@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"sfm-sidecar/internal/doctor"
+	"sfm-sidecar/internal/helseid"
+)
+
+// The door lets one browser in, the one with the state, once.
+func TestDoor(t *testing.T) {
+	t.Parallel()
+	d := &door{path: "/_sidecar/callback", came: make(chan doctor.Return, 1)}
+	visit := func(method, target string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, httptest.NewRequest(method, target, nil))
+		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s %s: the answer may be kept, or tell its address", method, target)
+		}
+		return w
+	}
+	const right = "/_sidecar/callback?state=right&code=c&iss=i"
+	if got := visit("GET", right).Code; got != http.StatusBadRequest {
+		t.Errorf("before anybody waits: %d", got)
+	}
+	d.await("right")
+	for target, want := range map[string]int{
+		"/_sidecar/callback?state=wrong&code=x": 400, "/_sidecar/callback?code=x": 400, "/_sidecar/callback": 400, "/": 404, "/_sidecar/callback/?state=right": 404,
+	} {
+		if got := visit("GET", target).Code; got != want {
+			t.Errorf("%s: %d, want %d", target, got, want)
+		}
+	}
+	if got := visit("POST", right).Code; got != http.StatusNotFound {
+		t.Errorf("POST: %d", got)
+	}
+	if w := visit("GET", right); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "right") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if got := visit("GET", right).Code; got != http.StatusBadRequest {
+		t.Errorf("a second time: %d", got)
+	}
+	if got := <-d.came; got != (doctor.Return{Code: "c", Issuer: "i"}) {
+		t.Errorf("%#v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Await(ctx, "other"); !errors.Is(err, context.Canceled) || d.expects("other") {
+		t.Errorf("%v; the state outlives the wait", err)
+	}
+	(*door)(nil).close()
+}
+
+// A redirect address that is not this machine's alone can't be listened at.
+func TestDoorsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"https://localhost:8443/x", "http://localhost/x", "http://epj.example:8080/x", "http://0.0.0.0:8080/x", "http://10.0.0.1:1/x", "::",
+	} {
+		if l, _, err := new(house).listenForBrowser(t.Context(), address); err == nil {
+			for _, one := range l {
+				one.Close()
+			}
+			t.Errorf("listening for %s", address)
+		}
+	}
+}
+
+func TestExposed(t *testing.T) {
+	t.Parallel()
+	const we = 1000
+	for _, test := range []struct {
+		mode  fs.FileMode
+		owner int
+		want  bool
+	}{
+		{0o600, we, false}, {0o400, we, false}, {0o640, we, true}, {0o644, we, true}, {0o604, we, true}, {0o620, we, true}, {0o601, we, true},
+		{0o440, 0, false}, {0o640, 0, false}, {0o444, 0, true}, {0o660, 0, true}, {0o600, 1001, true},
+	} {
+		if got := exposed(test.mode, test.owner, we); (got != "") != test.want {
+			t.Errorf("%o of %d: %q", test.mode, test.owner, got)
+		}
+	}
+}
+
+// One token serves all questions while it lives; a nonce costs one repeat; nothing
+// else is sent again.
+func TestMachineCalls(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	fetched, fail := 0, false
+	var sent []string
+	var challenges []string
+	m := &machineCalls{
+		now: func() time.Time { return now },
+		fetch: func(context.Context) (*helseid.Grant, error) {
+			if fail {
+				return nil, errors.New("refused")
+			}
+			fetched++
+			return &helseid.Grant{Token: &oauth2.Token{AccessToken: "t", TokenType: "DPoP", Expiry: now.Add(time.Minute)}}, nil
+		},
+		sends: tripper(func(r *http.Request) (*http.Response, error) {
+			sent = append(sent, r.Header.Get("Authorization"))
+			w := httptest.NewRecorder()
+			if len(challenges) > 0 {
+				w.Header().Set("WWW-Authenticate", challenges[0])
+				w.WriteHeader(http.StatusUnauthorized)
+				challenges = challenges[1:]
+			}
+			return w.Result(), nil
+		}),
+	}
+	send := func(body io.Reader) int {
+		t.Helper()
+		sent = nil
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := m.RoundTrip(r)
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the caller's request was changed")
+		}
+		return resp.StatusCode
+	}
+	const nonce = `DPoP error="use_dpop_nonce"`
+	for name, test := range map[string]struct {
+		challenges []string
+		body       io.Reader
+		status     int
+		requests   int
+	}{
+		"good":         {nil, nil, 200, 1},
+		"nonce":        {[]string{nonce}, nil, 200, 2},
+		"nonce twice":  {[]string{nonce, nonce}, nil, 401, 2},
+		"nonce, body":  {[]string{nonce}, strings.NewReader("x"), 401, 1},
+		"other reason": {[]string{`DPoP error="invalid_token"`}, nil, 401, 1},
+	} {
+		challenges = slices.Clone(test.challenges)
+		if got := send(test.body); got != test.status || len(sent) != test.requests || sent[0] != "DPoP t" {
+			t.Errorf("%s: %d after %v", name, got, sent)
+		}
+	}
+	if fetched != 1 {
+		t.Errorf("%d tokens were fetched", fetched)
+	}
+	now = now.Add(31 * time.Second)
+	if send(nil); fetched != 2 {
+		t.Errorf("%d tokens were fetched after the first had nearly ended", fetched)
+	}
+	now, fail = now.Add(time.Hour), true
+	if send(nil); len(sent) != 0 {
+		t.Error("a request left without a token")
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestColoured(t *testing.T) {
+	t.Parallel()
+	if coloured(Options{Stdout: new(strings.Builder)}) {
+		t.Error("colours in a text that is kept")
+	}
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if coloured(Options{Stdout: file}) {
+		t.Error("colours in a file")
+	}
+}
