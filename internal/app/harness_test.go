@@ -45,6 +45,7 @@ type world struct {
 	stop    context.CancelFunc
 	client  *http.Client
 	env     []string // the sidecar's, to start another one
+	logFrom int      // where the collected log was when this world began
 }
 
 // setup is what a test wants to be different.
@@ -72,7 +73,7 @@ func newWorld(t testing.TB, s setup) *world {
 	}
 	s.sim.Clients, s.sim.SigningKey = []simulator.Client{client}, signingKey()
 	sim := standIns(t, s)
-	w := &world{t: t, sim: sim, key: key, client: &http.Client{
+	w := &world{t: t, sim: sim, key: key, logFrom: len(seen.logged()), client: &http.Client{
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 200, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       time.Minute,

@@ -174,7 +174,7 @@ func TestClientKeyIsTakenUpFromItsFile(t *testing.T) {
 func (w *world) awaitLog(t *testing.T, text string) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for !strings.Contains(seen.logged(), text) {
+	for !strings.Contains(seen.logged()[w.logFrom:], text) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log never said %q", text)
 		}
