@@ -32,8 +32,10 @@ func TestDoor(t *testing.T) {
 		return w
 	}
 	const right = "/_sidecar/callback?state=right&code=c&iss=i"
-	if got := visit("GET", right).Code; got != http.StatusBadRequest {
-		t.Errorf("before anybody waits: %d", got)
+	for _, target := range []string{right, "/_sidecar/callback?code=x"} { // no state is no state that is awaited
+		if got := visit("GET", target).Code; got != http.StatusBadRequest {
+			t.Errorf("before anybody waits: %d", got)
+		}
 	}
 	d.await("right")
 	for target, want := range map[string]int{

@@ -133,6 +133,17 @@ func TestLogInEnds(t *testing.T) {
 	}
 }
 
+// What the refreshes brought, counted.
+func TestRotationIsCounted(t *testing.T) {
+	t.Parallel()
+	for want, l := range map[string]login{"no": {renewed: 2}, "sometimes": {renewed: 2, rotated: 1}, "yes": {renewed: 2, rotated: 2}} {
+		e := &examination{login: &l}
+		if got := e.learnRotation(t.Context()); got.Answer != want || got.Sure != Certain {
+			t.Errorf("%d of %d: %+v", l.rotated, l.renewed, got)
+		}
+	}
+}
+
 // Nobody comes: the check ends by itself, in the time that it said.
 func TestNobodyLogsIn(t *testing.T) {
 	t.Parallel()
