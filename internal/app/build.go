@@ -210,7 +210,7 @@ func (h *house) buildProxy(at site) (err error) {
 	})
 	h.proxy, err = proxy.New(proxy.Options{
 		Upstreams: h.upstreams(), Tenants: h.tenants, Person: persons.find, Tokens: h.tokens(),
-		Transport: h.sfm.transport, Answered: h.sfm.answered, Control: controls.Serve, Draining: at.draining, Log: h.log,
+		Transport: h.sfm.transport, Answered: h.sfm.answered, Control: controls.Serve, Created: h.registry.created, Draining: at.draining, Log: h.log,
 		Gate: proxy.Gate{
 			AllowedHosts: h.cfg.Listen.AllowedHosts, AllowedOrigins: h.cfg.Listen.AllowedOrigins,
 			CallerKey: h.cfg.Listen.CallerKey.Reveal(), Caller: h.callers.check, BrowserPage: control.BrowserPage,

@@ -29,7 +29,9 @@ type server struct {
 	minDelay, maxDelay time.Duration
 	// wait waits for all calls, those that outlive their caller too; cutOff is told
 	// when the end does not wait any longer.
-	wait    func(context.Context) error
+	wait func(context.Context) error
+	// warmUp, if not nil, runs before the sidecar says that it is ready.
+	warmUp  func(context.Context)
 	cutOff  func()
 	servers []*http.Server
 	group   *errgroup.Group // of all listeners
@@ -89,6 +91,9 @@ const lastLook = 100 * time.Millisecond
 
 // run blocks until ctx has ended and everything is shut down, or a listener fails.
 func (s *server) run(ctx context.Context) error {
+	if s.warmUp != nil {
+		s.warmUp(ctx)
+	}
 	s.health.Started()
 	tellSystemd(s.log, daemon.SdNotifyReady)
 	select {

@@ -19,6 +19,7 @@ func check(c *Config, vars map[string]string, found *findings) {
 	checkUpstreams(c, found)
 	checkRegisters(&c.Tenants, found)
 	checkTenants(&c.Tenants, found)
+	checkWarmUp(c, found)
 	checkListeners(c, found)
 	checkCallers(c, found)
 	checkKeep(&c.Keep, found)
@@ -76,6 +77,13 @@ func checkTenants(t *Tenants, found *findings) {
 	if t.Policy == PolicyListed && t.File == "" && !found.has("TENANTS_POLICY") {
 		found.fault("TENANTS_POLICY", "is listed, and TENANTS_FILE, which would list tenants, is not set",
 			"set TENANTS_FILE, or write any")
+	}
+}
+
+// checkWarmUp refuses a warm-up that has no tenants, or no grant, to warm up with.
+func checkWarmUp(c *Config, found *findings) {
+	if c.Keep.WarmUp > 0 && (c.Tenants.Policy != PolicyListed || !slices.Contains(c.HelseID.Grants, GrantClientCredentials)) {
+		found.fault("SIDECAR_WARM_UP", "needs listed tenants and the grant client-credentials", "unset it, or set TENANTS_FILE and HELSEID_GRANT")
 	}
 }
 

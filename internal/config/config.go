@@ -155,8 +155,9 @@ type Keep struct {
 	Clock           string        `env:"SIDECAR_CLOCK" envDefault:"correct"`
 	CAFile          string        `env:"SIDECAR_CA_FILE"`
 	MinSigtermDelay time.Duration `env:"SIDECAR_MIN_SIGTERM_DELAY" envDefault:"0s"`
-	MaxSigtermDelay time.Duration `env:"SIDECAR_MAX_SIGTERM_DELAY"` // SFM.ResponseTimeout + 10 s when unset
-	HTTPSProxy      Secret        `env:"HTTPS_PROXY"`               // a proxy's URL may hold a password
+	MaxSigtermDelay time.Duration `env:"SIDECAR_MAX_SIGTERM_DELAY"`       // SFM.ResponseTimeout + 10 s when unset
+	WarmUp          time.Duration `env:"SIDECAR_WARM_UP" envDefault:"0s"` // 0 = none
+	HTTPSProxy      Secret        `env:"HTTPS_PROXY"`                     // a proxy's URL may hold a password
 	NoProxy         string        `env:"NO_PROXY"`
 	EnvFile         string        `env:"SIDECAR_ENV_FILE"`
 	AuditFile       string        `env:"SIDECAR_AUDIT_FILE"`

@@ -185,6 +185,7 @@ func TestVariables(t *testing.T) {
 		{[]string{"SIDECAR_REFRESH_BEFORE=0"}, func(c *config.Config) any { return c.Keep.RefreshBefore }, time.Duration(0)},
 		{[]string{"SIDECAR_EXPIRY_LEEWAY=1s"}, func(c *config.Config) any { return c.Keep.ExpiryLeeway }, time.Second},
 		{[]string{"SIDECAR_CLOCK=system"}, func(c *config.Config) any { return c.Keep.Clock }, "system"},
+		{[]string{"SIDECAR_WARM_UP=0s"}, func(c *config.Config) any { return c.Keep.WarmUp }, time.Duration(0)},
 		{[]string{"SIDECAR_MIN_SIGTERM_DELAY=5s"}, func(c *config.Config) any { return c.Keep.MinSigtermDelay }, 5 * time.Second},
 		{[]string{"SIDECAR_MAX_SIGTERM_DELAY=0s"}, func(c *config.Config) any { return c.Keep.MaxSigtermDelay }, time.Duration(0)},
 		{[]string{"HTTPS_PROXY=http://p.example:1"}, func(c *config.Config) any { return c.Keep.HTTPSProxy.Reveal() }, "http://p.example:1"},

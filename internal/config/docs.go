@@ -103,6 +103,7 @@ var meanings = map[string]wording{
 	"SIDECAR_CA_FILE":           {sectionRunning, "", "further trusted certificates, PEM"},
 	"SIDECAR_MIN_SIGTERM_DELAY": {sectionRunning, "", "after SIGTERM: not ready at once, but new calls still served this long"},
 	"SIDECAR_MAX_SIGTERM_DELAY": {sectionRunning, "`SFM_RESPONSE_TIMEOUT` + 10 s", "open calls may finish until this long after SIGTERM (the process ends as soon as it is idle); exit code 0"},
+	"SIDECAR_WARM_UP":           {sectionRunning, "", "before `/readyz` says ready, fetch the machine's token of every listed tenant, for at most this long. `0s` = do not. Needs the grant `client-credentials` and the policy `listed`; what can't be fetched is logged, and does not hold up the start"},
 	"HTTPS_PROXY":               {sectionRunning, "", "proxy for calls to HelseID and SFM; also read in lower case"},
 	"NO_PROXY":                  {sectionRunning, "", "hosts that are called without the proxy, comma separated; also read in lower case"},
 	"SIDECAR_ENV_FILE":          {sectionRunning, "", "file with `NAME=value` lines, for desktop services; the environment wins. Others should not be able to read it"},

@@ -140,6 +140,7 @@ func TestFaults(t *testing.T) {
 		{[]string{"SIDECAR_CLOCK=wrong"}, "SIDECAR_CLOCK", "correct, system"},
 		{[]string{"SIDECAR_CA_FILE=/nowhere"}, "SIDECAR_CA_FILE", "no such file"},
 		{[]string{"SIDECAR_CA_FILE=" + os.DevNull}, "SIDECAR_CA_FILE", "no certificate"},
+		{[]string{"SIDECAR_WARM_UP=10s"}, "SIDECAR_WARM_UP", "listed tenants"},
 		{[]string{"SIDECAR_MIN_SIGTERM_DELAY=3m"}, "SIDECAR_MIN_SIGTERM_DELAY", "SIDECAR_MAX_SIGTERM_DELAY"},
 		{[]string{"HTTPS_PROXY=ftp://x"}, "HTTPS_PROXY", "proxy"},
 		{[]string{"SIDECAR_ENV_FILE=/nowhere"}, "SIDECAR_ENV_FILE", "no such file"},

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"strings"
 )
 
@@ -36,10 +35,6 @@ func refuseNotYet(vars map[string]string, found *findings) {
 }
 
 func anything(string) bool { return true }
-
-func is(values ...string) func(string) bool {
-	return func(value string) bool { return slices.Contains(values, strings.ToLower(value)) }
-}
 
 func not(value string) func(string) bool {
 	return func(asked string) bool { return asked != value }
