@@ -25,6 +25,6 @@ func main() {
 	// The second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(app.Run(ctx, app.Options{
-		Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
+		Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
 	}))
 }

@@ -33,6 +33,8 @@ type Options struct {
 	Args []string
 	// Environ is the environment as NAME=value pairs.
 	Environ []string
+	// Stdin is read by commands that ask a person. If nil, nobody is asked.
+	Stdin io.Reader
 	// Stdout takes what a command prints, Stderr the log and the faults.
 	Stdout, Stderr io.Writer
 	// Version of the program; empty means a build without one.

@@ -20,6 +20,10 @@ const (
 const usage = `usage: sidecar [command]
 
   serve     answer calls until the process is told to end (the default)
+  check     examine the set-up: HelseID, tokens, SFM; what is wrong and how to
+            mend it
+  tenants   look over, explain and write the registry of tenants: lint, explain,
+            add, list, onboard
   keygen [-alg ES256|ES384|ES512|PS256] [-o FILE]
             make a client key: the private half to FILE (client.jwk), the
             public half to the standard output
@@ -28,8 +32,8 @@ const usage = `usage: sidecar [command]
   keys rotate [-alg ALG] [-prune] [-o json]
             put a new key in place of the one that signs; -prune: only drop
             those that have ended
-  probe     ask the sidecar that runs with this environment: probe startup|ready|live
-  check     examine the set-up: HelseID, tokens, SFM; what is wrong and how to mend it
+  probe startup|ready|live
+            ask the sidecar that runs with this environment
   env       print every variable with its value; secrets stay hidden
   version   print the version
 
@@ -42,7 +46,7 @@ type command func(context.Context, Options) int
 
 func commands() map[string]command {
 	return map[string]command{
-		"serve": alone(serve), "check": check, "keygen": keygen, "keys": keys, "probe": probe,
+		"serve": alone(serve), "check": check, "tenants": tenants, "keygen": keygen, "keys": keys, "probe": probe,
 		"env": alone(env), "version": alone(version),
 		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}

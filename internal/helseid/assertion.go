@@ -147,3 +147,20 @@ func (o *Options) requestObject(key *ClientKey, now time.Time, details []detail)
 	}
 	return key.sign(payload)
 }
+
+// Details is what a client assertion says about a tenant: the claim's name, and its value as JSON; "null" where nothing
+// is said.
+func (o Options) Details(t Tenant) (claim string, value json.RawMessage) {
+	claim = o.AssertionClaim
+	if claim == "" {
+		claim = ClaimAssertionDetails
+	}
+	if o.ParentOnlyForm == "" {
+		o.ParentOnlyForm = ParentOnlyColon
+	}
+	value, err := json.Marshal(o.details(t))
+	if err != nil {
+		panic("BUG: the details of a tenant: " + err.Error())
+	}
+	return claim, value
+}
