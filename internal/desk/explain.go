@@ -14,17 +14,17 @@ import (
 
 // explanation is how SFM resolves one tenant, for programs. What is null could not be found.
 type explanation struct {
-	Tenant   tenantJSON   `json:"tenant"`
-	Journal  *foundBy     `json:"journal"`
-	Fallback bool         `json:"fallback"`
-	Walk     []hop        `json:"walk"`
-	Cycle    bool         `json:"cycle"`
-	HERID    *sourced     `json:"her_id"`
-	Sender   sender       `json:"sender"`
-	Token    *tokenClaim  `json:"token"`
-	Findings []finding    `json:"findings"`
-	Resolved bool         `json:"resolved"`
-	way      *journal.Set // for people
+	Tenant   tenantJSON  `json:"tenant"`
+	Journal  *foundBy    `json:"journal"`
+	Fallback bool        `json:"fallback"`
+	Walk     []hop       `json:"walk"`
+	Cycle    bool        `json:"cycle"`
+	HERID    *sourced    `json:"her_id"`
+	Sharing  []hop       `json:"sharing"` // the journal's organizations beside the walk that lead to the same HER-id
+	Sender   sender      `json:"sender"`
+	Token    *tokenClaim `json:"token"`
+	Findings []finding   `json:"findings"`
+	Resolved bool        `json:"resolved"`
 }
 
 type tenantJSON struct {
@@ -146,7 +146,7 @@ func oneOf(registry *tenantmap.Registry) string {
 // explanation asks the model, and gives what it says its place in the file.
 func (d *desk) explanation(registry *tenantmap.Registry, alias string, t tenantmap.Tenant) explanation {
 	set := registry.Set()
-	e := explanation{Tenant: tenantJSON{Alias: alias, Parent: t.Parent, Child: t.Child, Journal: t.Journal}, Walk: []hop{}, Findings: []finding{}, way: set}
+	e := explanation{Tenant: tenantJSON{Alias: alias, Parent: t.Parent, Child: t.Child, Journal: t.Journal}, Walk: []hop{}, Sharing: []hop{}, Findings: []finding{}}
 	r, err := set.Resolve(journal.Ask{Parent: t.Parent, Child: t.Child, Journal: t.Journal})
 	e.Resolved, e.Fallback, e.Cycle = err == nil, r.Fallback, r.Cycle
 	if r.Journal >= 0 {
@@ -156,6 +156,7 @@ func (d *desk) explanation(registry *tenantmap.Registry, alias string, t tenantm
 	for _, h := range r.Walk {
 		e.Walk = append(e.Walk, hop{Orgnr: h.Orgnr, Name: h.Name, HERID: h.HERID, Address: h.Address, Phone: h.Phone, Active: h.Active})
 	}
+	e.share(set, r)
 	e.HERID = e.sourced(r.HERID)
 	e.Sender = sender{
 		Address: e.sourced(r.Address.Value), Phone: e.sourced(r.Phone.Value),
@@ -172,6 +173,21 @@ func (d *desk) explanation(registry *tenantmap.Registry, alias string, t tenantm
 		e.Token = &tokenClaim{Claim: name, Value: value}
 	}
 	return e
+}
+
+// share finds the organizations beside the walk that lead to the same HER-id: they are one Aktør in RF.
+func (e *explanation) share(set *journal.Set, r journal.Resolution) {
+	if r.HERID.Text == "" {
+		return
+	}
+	index := journal.NewIndex(set)
+	for _, o := range set.Journals[r.Journal].Organizations {
+		other, err := index.Resolve(journal.Ask{Parent: o.Orgnr, Journal: r.ID})
+		passed := slices.ContainsFunc(e.Walk, func(h hop) bool { return h.Orgnr == o.Orgnr })
+		if err == nil && !passed && other.HERID.Text == r.HERID.Text {
+			e.Sharing = append(e.Sharing, hop{Orgnr: o.Orgnr, Name: o.Name, HERID: o.HERID, Address: o.Address, Phone: o.Phone, Active: o.Active})
+		}
+	}
 }
 
 // sound reports whether SFM would resolve the tenant as meant.

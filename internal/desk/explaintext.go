@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// maxSharing is how many organizations of the same Aktør are named.
+const maxSharing = 5
+
 // printExplanation draws an explanation for people.
 func (d *desk) printExplanation(e explanation) {
 	p := d.out
@@ -116,6 +119,13 @@ func (e explanation) taken(step int) string {
 // outcome is what RF and a prescription will show.
 func (e explanation) outcome() [][]cell {
 	rows := [][]cell{e.row("Aktør in RF", "HER-id ", e.HERID)}
+	for i, other := range e.Sharing {
+		if i == maxSharing {
+			rows = append(rows, []cell{{}, {}, {"and with " + count(len(e.Sharing)-i, "more organization"), dim}})
+			break
+		}
+		rows = append(rows, []cell{{}, {}, {"shared with " + other.text(), dim}})
+	}
 	sender := func(name string, wide, strict *sourced) {
 		rows = append(rows, e.row(name, "", wide))
 		if wide == nil || strict != nil && *wide == *strict {

@@ -95,12 +95,12 @@ func (g *guide) show(number, of int, s stepJSON) {
 	}
 	p.say("\n%s%s\n", p.paint(bold, strconv.Itoa(number)+"/"+strconv.Itoa(of)+"  "+s.Title), done)
 	for _, line := range s.Do {
+		if strings.HasPrefix(line, commandMark) {
+			p.say("    %s\n", line) // whole, to be pasted
+			continue
+		}
 		for i, part := range wrap(line, 104) {
-			lead := "  - "
-			if i > 0 || strings.HasPrefix(line, "sidecar ") {
-				lead = "    "
-			}
-			p.say("%s%s\n", lead, part)
+			p.say("%s%s\n", styled([]string{"  - ", "    "}[min(i, 1)]), part)
 		}
 	}
 	marks := map[string][2]string{

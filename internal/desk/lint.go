@@ -40,6 +40,8 @@ type lintReport struct {
 	Warnings      int              `json:"warnings"`
 	Findings      []finding        `json:"findings"`
 	Registers     []registerReport `json:"registers"`
+	// Broken says that nothing of the file is used.
+	Broken bool `json:"broken"`
 }
 
 // registerReport is what came of asking one register.
@@ -66,7 +68,7 @@ func (d *desk) lint(ctx context.Context, args []string) error {
 	report := lintReport{File: d.file, Findings: []finding{}, Registers: []registerReport{}}
 	registry, err := d.load()
 	if broken, ok := errors.AsType[failure](err); ok && len(broken.findings) > 0 {
-		report.Findings = broken.findings
+		report.Findings, report.Broken = broken.findings, true
 	} else if err != nil {
 		return err
 	} else {
@@ -132,9 +134,12 @@ func (d *desk) printLint(r lintReport) error {
 		for _, one := range r.Registers {
 			d.out.say("%s: asked about %d\n", one.Name, one.Asked)
 		}
-		d.out.say("%s, %s in %s: %s, %s, %s\n",
-			d.out.paint(styleOf(r.Errors, red), count(r.Errors, "error")), d.out.paint(styleOf(r.Warnings, yellow), count(r.Warnings, "warning")),
-			r.File, count(r.Journals, "journal"), count(r.Organizations, "organization"), count(r.Tenants, "tenant"))
+		holds := count(r.Journals, "journal") + ", " + count(r.Organizations, "organization") + ", " + count(r.Tenants, "tenant")
+		if r.Broken {
+			holds = "broken, nothing of it is used"
+		}
+		d.out.say("%s, %s in %s: %s\n", d.out.paint(styleOf(r.Errors, red), count(r.Errors, "error")),
+			d.out.paint(styleOf(r.Warnings, yellow), count(r.Warnings, "warning")), r.File, holds)
 	}
 	if r.Errors > 0 || unasked {
 		return errFound

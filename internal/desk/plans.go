@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// commandMark begins a line of a step that is a command.
+const commandMark = "$ "
+
 // check is one check of a step.
 type check = func(context.Context) outcome
 
@@ -66,7 +69,8 @@ func (g *guide) finish() []step {
 			"In the registry: created: true on the journal, active: true on the organization.",
 		}, checks: []check{g.checkNoted}},
 		{id: "ready", title: "Ready for the first prescription", do: []string{
-			"sidecar tenants explain " + g.customer.Alias + " shows the HER-id and the sender that RF and the pharmacy will see.",
+			"Look at the HER-id and the sender that RF and the pharmacy will see:",
+			commandMark + "sidecar tenants explain " + quoted(g.customer.Alias),
 			"Write a first prescription together with the customer, and see that RF's answer comes back to this journal.",
 		}, checks: []check{g.checkReady}},
 	}
@@ -152,7 +156,7 @@ func (g *guide) path() string { return "/" + g.upstream + "/Organization" }
 // addCommand is the command that writes the tenant into the registry.
 func (g *guide) addCommand(more string) string {
 	c := g.customer
-	words := []string{"sidecar tenants add --alias", quoted(c.Alias), "--parent", c.Parent}
+	words := []string{commandMark + "sidecar tenants add --alias", quoted(c.Alias), "--parent", c.Parent}
 	if c.Child != "" {
 		words = append(words, "--child", c.Child)
 	}

@@ -25,8 +25,11 @@ const (
 // errNoRegister says that this program was built or configured without one.
 var errNoRegister = errors.New("this program has no way to ask it")
 
-// units are what Enhetsregisteret knows: a unit, or false where it knows none.
-type units map[string]struct {
+// units are what Enhetsregisteret said, by organization number.
+type units map[string]lookup
+
+// lookup is a unit, or that the register knows none.
+type lookup struct {
 	register.Unit
 	known bool
 }
@@ -56,6 +59,12 @@ func unasked(rule, name string, err error) finding {
 	}
 	if broken, ok := errors.AsType[*register.Error](err); ok && broken.Mend != "" {
 		f.Mend = broken.Mend
+	}
+	if hinted, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		f.Mend = hinted.Hint()
 	}
 	if errors.Is(err, errNoRegister) {
 		f.Mend = "leave the flag out"
@@ -92,11 +101,9 @@ func (d *desk) units(ctx context.Context, orgnrs []string) (units, error) {
 				if err != nil && !errors.Is(err, register.ErrUnknown) {
 					return err
 				}
-				entry := all[""]
-				entry.Unit, entry.known = unit, err == nil
 				mu.Lock()
 				defer mu.Unlock()
-				all[orgnr] = entry
+				all[orgnr] = lookup{unit, err == nil}
 				return nil
 			})
 		}

@@ -71,16 +71,15 @@ func (p printer) table(indent int, rows [][]cell) {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(clean(c.text)))
+			if i < lastOf(row) { // what ends a line needs no room for what follows
+				widths[i] = max(widths[i], utf8.RuneCountInString(clean(c.text)))
+			}
 		}
 	}
 	for _, row := range rows {
 		var line strings.Builder
 		line.WriteString(strings.Repeat(" ", indent))
-		last := len(row) - 1
-		for last > 0 && row[last].text == "" {
-			last--
-		}
+		last := lastOf(row)
 		for i, c := range row[:last+1] {
 			line.WriteString(string(p.paint(c.style, c.text)))
 			if i < last {
@@ -89,6 +88,15 @@ func (p printer) table(indent int, rows [][]cell) {
 		}
 		_, _ = fmt.Fprintln(p.to, strings.TrimRight(line.String(), " "))
 	}
+}
+
+// lastOf is the index of the last cell that holds anything.
+func lastOf(row []cell) int {
+	last := len(row) - 1
+	for last > 0 && row[last].text == "" {
+		last--
+	}
+	return last
 }
 
 // wrap breaks text at spaces, so that no line is longer than width, where the words let it.

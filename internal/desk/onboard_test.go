@@ -1,0 +1,305 @@
+package desk_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sfm-sidecar/internal/desk"
+	"sfm-sidecar/internal/register"
+)
+
+// sfm answers GET …/Organization through a sidecar, by the parent that the call names.
+type sfm struct {
+	status  int
+	refusal string
+	orgs    map[string]bool // organization number, and whether it is active
+	body    string          // in place of orgs
+	err     error
+	seen    []*http.Request
+}
+
+func (s *sfm) do(r *http.Request) (*http.Response, error) {
+	s.seen = append(s.seen, r)
+	if s.err != nil {
+		return nil, s.err
+	}
+	h := http.Header{}
+	body := s.body
+	if s.refusal != "" {
+		h.Set("Sidecar-Error", s.refusal)
+		body = `{"detail":"the detail","hint":"the hint"}`
+	}
+	if body == "" {
+		var entries []string
+		for orgnr, active := range s.orgs {
+			entries = append(entries, `{"resource":{"resourceType":"Organization","active":`+map[bool]string{true: "true", false: "false"}[active]+
+				`,"identifier":[{"system":"urn:oid:2.16.578.1.12.4.1.4.101","value":"`+orgnr+`"},{"system":"urn:oid:2.16.578.1.12.4.1.2","value":"1"}]}}`)
+		}
+		body = `{"resourceType":"Bundle","entry":[` + strings.Join(entries, ",") + `]}`
+	}
+	return &http.Response{StatusCode: s.status, Header: h, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// report is what onboard prints for programs.
+type report struct {
+	Customer map[string]any
+	Steps    []struct {
+		ID, Title string
+		Do        []string
+		Checks    []struct{ State, Text string }
+		Confirmed *time.Time
+	}
+	Wrong int
+}
+
+// states are those of a step's checks.
+func (r report) states(id string) string {
+	for _, s := range r.Steps {
+		if s.ID == id {
+			var all []string
+			for _, c := range s.Checks {
+				all = append(all, c.State)
+			}
+			return strings.Join(all, " ")
+		}
+	}
+	return "no such step"
+}
+
+// everything is a desk that can check all there is, with the good registry's customer in place.
+func everything(s *sfm) func(*desk.Options) {
+	return func(o *desk.Options) {
+		o.Do = s.do
+		o.Brreg = func() (desk.Brreg, error) { return kommune(), nil }
+		o.Addresses = func() (desk.Addresses, error) {
+			return addresses{parties: map[string]register.Party{"90001": {Active: true, Orgnr: "310000000"}}}, nil
+		}
+		o.Status = func(context.Context, string) (desk.TenantStatus, error) { return desk.TenantStatus{Active: true}, nil }
+	}
+}
+
+var (
+	newCustomer = []string{"onboard", "-o", "json", "--plan", "new", "--alias", "nord", "--parent", "310000000", "--child", "310000078",
+		"--sidecar", "http://127.0.0.1:8080", "--session", "handle"}
+	switching = []string{"onboard", "-o", "json", "--plan", "single-to-multi", "--alias", "nord", "--parent", "310000000", "--child", "310000078",
+		"--sfm-id", journalID, "--sidecar", "http://127.0.0.1:8080", "--session", "handle"}
+	newNumber = []string{"onboard", "-o", "json", "--plan", "new-orgnr", "--alias", "nord", "--parent", "310000000", "--child", "310000078",
+		"--old-parent", "310000213", "--journal", journalID, "--sidecar", "http://127.0.0.1:8080", "--session", "handle"}
+)
+
+func TestOnboardChecks(t *testing.T) {
+	there := map[string]bool{"310000078": true, "310000000": true}
+	for name, test := range map[string]struct {
+		args   []string
+		sfm    sfm
+		change func(*desk.Options)
+		step   string
+		want   string
+		code   int
+	}{
+		"units":                   {newCustomer, sfm{status: 200, orgs: there}, nil, "units", "ok", 0},
+		"units, no register":      {newCustomer, sfm{status: 200, orgs: there}, func(o *desk.Options) { o.Brreg = nil }, "units", "unchecked", 0},
+		"active":                  {newCustomer, sfm{status: 200, orgs: there}, nil, "status", "ok", 0},
+		"not active":              {newCustomer, sfm{status: 200, orgs: there}, status(desk.TenantStatus{Missing: []string{"Altinn"}}, nil), "status", "open", 0},
+		"status unknown":          {newCustomer, sfm{status: 200, orgs: there}, status(desk.TenantStatus{}, errors.New("boom")), "status", "unchecked", 0},
+		"HER-id of the registry":  {newCustomer, sfm{status: 200, orgs: there}, nil, "her-id", "ok", 0},
+		"HER-id not there":        {append(newCustomer, "--her-id", "90009"), sfm{status: 200, orgs: there}, nil, "her-id", "wrong", 1},
+		"registry":                {newCustomer, sfm{status: 200, orgs: there}, nil, "registry", "ok", 0},
+		"another organization":    {append(newCustomer, "--child", "310000140"), sfm{status: 200, orgs: there}, nil, "registry", "wrong", 1},
+		"not in the registry":     {append(newCustomer, "--alias", "vest"), sfm{status: 404}, nil, "registry", "open", 0},
+		"token":                   {newCustomer, sfm{status: 404}, nil, "token", "ok", 0},
+		"token refused":           {newCustomer, sfm{status: 403, refusal: "helseid-refused"}, nil, "token", "wrong", 1},
+		"sidecar away":            {newCustomer, sfm{err: errors.New("refused")}, nil, "token", "unchecked", 0},
+		"no sidecar in a program": {newCustomer, sfm{}, func(o *desk.Options) { o.Do = nil }, "token", "unchecked", 0},
+		"journal not made":        {newCustomer, sfm{status: 403}, nil, "create", "open", 0},
+		"journal without it":      {newCustomer, sfm{status: 200}, nil, "create", "open", 0},
+		"written":                 {newCustomer, sfm{status: 200, orgs: map[string]bool{"310000078": false}}, nil, "create", "ok", 0},
+		"not active at SFM":       {newCustomer, sfm{status: 200, orgs: map[string]bool{"310000078": false}}, nil, "activate", "open", 0},
+		"active at SFM":           {newCustomer, sfm{status: 200, orgs: there}, nil, "activate", "ok", 0},
+		"SFM ill":                 {newCustomer, sfm{status: 500}, nil, "activate", "unchecked", 0},
+		"no Bundle":               {newCustomer, sfm{status: 200, body: "<html>"}, nil, "activate", "unchecked", 0},
+		"people":                  {newCustomer, sfm{status: 200}, nil, "people", "unchecked", 0},
+		"noted":                   {newCustomer, sfm{status: 200}, nil, "noted", "ok", 0},
+		"ready":                   {newCustomer, sfm{status: 200}, nil, "ready", "ok", 0},
+		"the old journal":         {switching, sfm{status: 200, orgs: there}, nil, "data", "ok ok", 0},
+		"a new, empty journal":    {switching, sfm{status: 404}, nil, "data", "ok wrong", 1},
+		"a journal of nobody":     {switching, sfm{status: 200}, nil, "data", "ok wrong", 1},
+		"old still active":        {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": true, "310000213": true}}, nil, "passive", "open", 0},
+		"old passive":             {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": true, "310000213": false}}, nil, "passive", "ok", 0},
+		"old passive too early":   {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": false, "310000213": false}}, nil, "passive", "wrong", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := test.sfm
+			r := run(t, good, func(o *desk.Options) {
+				everything(&s)(o)
+				if test.change != nil {
+					test.change(o)
+				}
+			}, test.args...)
+			var got report
+			decode(t, r, &got)
+			if got.states(test.step) != test.want || r.code != test.code || (got.Wrong > 0) != (test.code == 1) {
+				t.Errorf("%s is %q with exit code %d, want %q and %d:\n%s", test.step, got.states(test.step), r.code, test.want, test.code, r.out)
+			}
+		})
+	}
+}
+
+func status(s desk.TenantStatus, err error) func(*desk.Options) {
+	return func(o *desk.Options) {
+		o.Status = func(context.Context, string) (desk.TenantStatus, error) { return s, err }
+	}
+}
+
+// The new organization is written with the old one's token and the same journal, and asked for by its own afterwards.
+func TestOnboardAsksAsTheRightTenant(t *testing.T) {
+	s := sfm{status: 200}
+	run(t, good, everything(&s), newNumber...)
+	var asked []string
+	for _, r := range s.seen {
+		asked = append(asked, r.Method+" "+r.URL.String()+" "+r.Header.Get("Sfm-Orgnr-Parent")+" "+r.Header.Get("Sfm-Orgnr-Child")+" "+
+			r.Header.Get("Sfm-Journal-Id")+" "+r.Header.Get("Sfm-Session"))
+	}
+	want := "GET http://127.0.0.1:8080/basis/Organization 310000213  " + journalID + " handle\n" +
+		"GET http://127.0.0.1:8080/basis/Organization 310000000 310000078 " + journalID + " handle"
+	if got := strings.Join(asked, "\n"); got != want {
+		t.Errorf("asked\n%s\nwant\n%s", got, want)
+	}
+}
+
+// In every plan the order is what keeps a customer's data and access.
+func TestOnboardOrder(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{newCustomer, "supplier agreements units delegation status her-id registry token create people activate epjinfo noted ready"},
+		{switching, "supplier agreements units delegation status sfm-id registry data compare retire epjinfo noted ready"},
+		{newNumber, "supplier agreements units delegation status registry create activate token passive epjinfo noted ready"},
+	} {
+		var got report
+		decode(t, run(t, good, nil, test.args...), &got)
+		var ids []string
+		for _, s := range got.Steps {
+			ids = append(ids, s.ID)
+			if s.Title == "" || len(s.Do) == 0 || len(s.Checks) == 0 {
+				t.Errorf("%s says too little: %+v", s.ID, s)
+			}
+		}
+		if strings.Join(ids, " ") != test.want {
+			t.Errorf("got %q, want %q", strings.Join(ids, " "), test.want)
+		}
+	}
+}
+
+// A person is asked, may stop, and goes on where it stopped.
+func TestOnboardTalks(t *testing.T) {
+	dir := t.TempDir()
+	registry, state := filepath.Join(dir, "t.yaml"), filepath.Join(dir, "state.json")
+	if err := os.WriteFile(registry, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := sfm{status: 200, orgs: map[string]bool{"310000078": false}}
+	talk := func(lines string, args ...string) result {
+		return runOn(t, registry, func(o *desk.Options) {
+			everything(&s)(o)
+			o.Interactive, o.Stdin = true, strings.NewReader(lines)
+			o.Now = func() time.Time { return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC) }
+		}, append([]string{"onboard", "--state", state, "--sidecar", "http://127.0.0.1:8080", "--session", "secret-handle"}, args...)...)
+	}
+	r := talk("never\nnew\nvest\n31\n310000000\n310000078\n\nl\nc\nx\nq\n")
+	if r.code != 0 || r.faults != "" {
+		t.Fatalf("%+v", r)
+	}
+	has(t, r.out, `no plan "never"`, "--parent is no organization number", "vest: a new customer", "1/14  You are", "2/14  Agreements", "3/14  Organization numbers",
+		"=> ok: 310000000 EKSEMPEL AS is a top-level unit", "Stopped. Go on with: sidecar tenants onboard --state state.json")
+	if strings.Count(r.out, "3/14") != 2 || strings.Count(r.out, "4/14") != 0 {
+		t.Errorf("checking again does not show the step again, once:\n%s", r.out)
+	}
+	kept, err := os.ReadFile(state)
+	if err != nil || strings.Contains(string(kept), "secret-handle") {
+		t.Fatalf("%v: %s", err, kept)
+	}
+	info, _ := os.Stat(state)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the state file has the mode %v", info.Mode())
+	}
+	var saved struct{ Confirmed map[string]time.Time }
+	if json.Unmarshal(kept, &saved) != nil || len(saved.Confirmed) != 1 || saved.Confirmed["supplier"].IsZero() {
+		t.Errorf("kept %s", kept)
+	}
+
+	r = talk("\n\n\n\n\n\n\nyes\n") // ends within registry: its check says that there is no such tenant yet
+	has(t, r.out, "1/14  You are a supplier that HelseID and SFM know: confirmed", "2/14  Agreements",
+		"=> not yet: the registry t.yaml has no tenant vest", "the check says otherwise", "Stopped.")
+	r = talk("", "--alias", "other")
+	if r.code != 2 || !strings.Contains(r.faults, "is about vest") {
+		t.Errorf("a state file of one customer is used for another: %+v", r)
+	}
+	r = talk("", "--plan", "new-orgnr")
+	if r.code != 2 || !strings.Contains(r.faults, "is of the plan new") {
+		t.Errorf("a state file of one plan is used for another: %+v", r)
+	}
+}
+
+// To the end, with every step confirmed against what the checks say.
+func TestOnboardEnds(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state.json")
+	talk := func(lines string) result {
+		return run(t, good, func(o *desk.Options) { o.Interactive, o.Stdin = true, strings.NewReader(lines) },
+			"onboard", "--state", state, "--plan", "new", "--alias", "nord", "--parent", "310000000")
+	}
+	r := talk("\nl\n" + strings.Repeat("\nyes\n", 40))
+	has(t, r.out, "Left for later: ")
+	r = talk(strings.Repeat("\nyes\n", 40))
+	has(t, r.out, "All steps are confirmed.")
+	if r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestOnboardStateFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"no JSON": "{", "too large": `{"plan":"` + strings.Repeat("x", 70<<10) + `"}`, "another type": `{"confirmed":[]}`,
+	} {
+		state := filepath.Join(dir, "state")
+		if err := os.WriteFile(state, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := run(t, good, nil, append(newCustomer, "--state", state)...); r.code != 1 || !strings.Contains(r.out, "remove it to begin anew") {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	state := filepath.Join(dir, "plan")
+	if err := os.WriteFile(state, []byte(`{"plan":"x"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, good, nil, "onboard", "--state", state); r.code != 2 {
+		t.Errorf("an unknown plan of a state file is taken: %+v", r)
+	}
+}
+
+// The handle of a session is a secret; a file keeps it out of the list of processes.
+func TestOnboardReadsTheSessionFromAFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "handle")
+	if err := os.WriteFile(name, []byte("from-a-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := sfm{status: 200}
+	r := run(t, good, everything(&s), append(newCustomer, "--session", "@"+name)...)
+	if len(s.seen) == 0 || s.seen[0].Header.Get("Sfm-Session") != "from-a-file" || strings.Contains(r.out, "from-a-file") {
+		t.Errorf("%+v", r)
+	}
+	if r := run(t, good, everything(&s), append(newCustomer, "--session", "@"+name+"x")...); r.code != 1 {
+		t.Errorf("%+v", r)
+	}
+}
