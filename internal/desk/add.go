@@ -53,7 +53,7 @@ func (d *desk) add(_ context.Context, args []string) error {
 	if err != nil {
 		return refusedEdit(err)
 	}
-	if out.Findings, err = judgeAdded(before, editor.Registry(), w); err != nil {
+	if out.Findings, err = d.judgeAdded(before, editor.Registry(), w.active); err != nil {
 		return err
 	}
 	if err := editor.Save(); err != nil {
@@ -171,7 +171,9 @@ func (d *desk) chooseJournal(out *written, set *journal.Set, w wish) (int, error
 	case w.journal != "":
 		out.Journal, out.Origin = w.journal, originRegistry
 		i := find(set, w.journal)
-		if i < 0 {
+		if i >= 0 {
+			out.Journal = spelt(set.Journals[i], w.journal)
+		} else {
 			return i, failure{message: "the registry has no journal " + w.journal,
 				mend: "check the id; take over one that SFM knows with --sfm-id, or leave --journal out for a new journal"}
 		}
@@ -197,6 +199,16 @@ func find(set *journal.Set, id string) int {
 	return slices.IndexFunc(set.Journals, func(j journal.Journal) bool {
 		return strings.EqualFold(j.ID, id) || slices.ContainsFunc(j.Aliases, func(alias string) bool { return strings.EqualFold(alias, id) })
 	})
+}
+
+// spelt is an id of a journal as the registry writes it.
+func spelt(j journal.Journal, id string) string {
+	for _, one := range append([]string{j.ID}, j.Aliases...) {
+		if strings.EqualFold(one, id) {
+			return one
+		}
+	}
+	return id
 }
 
 // journalsOf are the journals of a customer: its tenants', and those its organization is written to.
@@ -238,9 +250,9 @@ func refusedEdit(err error) error {
 	return err
 }
 
-// judgeAdded finds what would be wrong now that was not wrong before. An organization that is not active yet is what a
-// new customer's looks like, and no reason to refuse it.
-func judgeAdded(before []journal.Finding, registry *tenantmap.Registry, w wish) ([]finding, error) {
+// judgeAdded finds what would be wrong now that was not wrong before. An organization that is not active yet (O8) is what
+// a new customer's looks like: a next step, and no reason to refuse it.
+func (d *desk) judgeAdded(before []journal.Finding, registry *tenantmap.Registry, active bool) ([]finding, error) {
 	known := map[[2]string]int{}
 	for _, f := range before {
 		known[[2]string{f.Rule, f.Message}]++
@@ -252,9 +264,11 @@ func judgeAdded(before []journal.Finding, registry *tenantmap.Registry, w wish) 
 			known[same]--
 			continue
 		}
-		if f.Severity == journal.Error && (f.Rule != "O8" || w.active) {
+		switch {
+		case f.Rule == "O8" && !active:
+		case f.Severity == journal.Error, f.Rule == "O1" && d.Strict:
 			wrong = append(wrong, placed(nil, f))
-		} else {
+		default:
 			notes = append(notes, placed(nil, f))
 		}
 	}
