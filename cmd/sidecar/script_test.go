@@ -43,7 +43,8 @@ func prepare(env *testscript.Env) error {
 	}
 	tenant := simulator.Tenants()[0]
 	for name, value := range map[string]string{
-		"HELSEID": sim.HelseID, "SFM": sim.SFM, "SELVBETJENING": sim.Selvbetjening,
+		"HELSEID": sim.HelseID, "SFM": sim.SFM,
+		"BRREG": sim.Brreg, "ADDRESSES": sim.Adresseregisteret, "SELVBETJENING": sim.Selvbetjening,
 		"PARENT": tenant.Parent, "CHILD": tenant.Child, "JOURNAL": tenant.Journal,
 	} {
 		env.Setenv(name, value)

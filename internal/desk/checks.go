@@ -36,7 +36,7 @@ func (g *guide) checkUnits(ctx context.Context) outcome {
 	}
 	found := compareUnits(&journal.Set{Tenants: []journal.Tenant{{Parent: c.Parent, Child: c.Child, Journal: c.Journal}}}, all)
 	if len(found) > 0 {
-		return wrong("%s; %s", found[0].Message, found[0].Mend)
+		return wrong("%s", withMend(found[0].Message, found[0].Mend))
 	}
 	if c.Child == "" {
 		return ok("%s %s is a top-level unit in Enhetsregisteret", c.Parent, all[c.Parent].Name)
@@ -80,7 +80,7 @@ func (g *guide) checkHERID(ctx context.Context) outcome {
 	if !judgeParty(&f, journal.Journal{Organizations: []journal.Organization{o}}, o, party, known) || known && party.Active && party.Orgnr == c.Parent {
 		return ok("the HER-id %s %s is in use and hangs on %s", c.HERID, party.Name, party.Orgnr)
 	}
-	return wrong("%s; %s", f.Message, f.Mend)
+	return wrong("%s", withMend(f.Message, f.Mend))
 }
 
 // resolvedHERID is the HER-id that the registry leads to, "" = none.
@@ -100,7 +100,7 @@ func (g *guide) checkRegistry(context.Context) outcome {
 	if err != nil {
 		if broken, ok := errors.AsType[failure](err); ok && len(broken.findings) > 0 {
 			first := broken.findings[0]
-			return wrong("the registry is broken: %s: %s; %s", first.place(), first.Message, first.Mend)
+			return wrong("the registry is broken: %s: %s", first.place(), withMend(first.Message, first.Mend))
 		}
 		return open("there is no registry yet: %s", err)
 	}
@@ -118,8 +118,11 @@ func (g *guide) checkRegistry(context.Context) outcome {
 	e := g.explanation(registry, c.Alias, t)
 	for _, f := range e.Findings {
 		if f.Severity == severityError && f.Rule != "O8" {
-			return wrong("%s: %s; %s", f.Rule, f.Message, f.Mend)
+			return wrong("%s: %s", f.Rule, withMend(f.Message, f.Mend))
 		}
+	}
+	if !e.Resolved {
+		return unchecked("the tenant is in the registry, which does not say what the journal holds")
 	}
 	if e.HERID == nil {
 		return open("the registry leads to no HER-id yet")
@@ -249,12 +252,23 @@ func (g *guide) checkReady(context.Context) outcome {
 	e := g.explanation(registry, g.customer.Alias, t)
 	for _, f := range e.Findings {
 		if f.Severity == severityError {
-			return open("%s: %s; %s", f.Rule, f.Message, f.Mend)
+			return open("%s: %s", f.Rule, withMend(f.Message, f.Mend))
 		}
+	}
+	if !e.Resolved {
+		return unchecked("the registry does not say what the journal holds")
 	}
 	missing := ""
 	if e.Sender.Address == nil || e.Sender.Phone == nil {
 		missing = "; the sender's address or telephone number is missing on prescriptions"
 	}
 	return ok("SFM will resolve it to the HER-id %s%s", e.HERID.Value, missing)
+}
+
+// withMend joins what is wrong and what to do about it, whether they are sentences or not.
+func withMend(message, mend string) string {
+	if strings.HasSuffix(message, ".") {
+		return message + " " + mend
+	}
+	return message + "; " + mend
 }

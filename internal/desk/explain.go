@@ -168,11 +168,31 @@ func (d *desk) explanation(registry *tenantmap.Registry, alias string, t tenantm
 	if refusal, ok := errors.AsType[*journal.Unresolved](err); ok && !slices.Contains(r.Findings, refusal.Finding) {
 		e.Findings = append(e.Findings, placed(registry, refusal.Finding))
 	}
+	if !described(set, r) {
+		e.Findings = []finding{undescribed(t)}
+	}
 	if d.Claim != nil {
 		name, value := d.Claim(t)
 		e.Token = &tokenClaim{Claim: name, Value: value}
 	}
 	return e
+}
+
+// described reports whether a registry says what the journal holds. One may list tenants alone.
+func described(set *journal.Set, r journal.Resolution) bool {
+	if r.Journal < 0 {
+		return len(set.Journals) > 0
+	}
+	return len(set.Journals[r.Journal].Organizations) > 0
+}
+
+// undescribed says why nothing can be drawn.
+func undescribed(t tenantmap.Tenant) finding {
+	return finding{
+		Rule: "O6", Severity: severityWarning,
+		Message: "The registry does not say which organizations are written to journal " + t.Journal + ", so nothing is known of how SFM resolves this tenant.",
+		Mend:    "Describe the journal and its organizations under journals:, as they are written to SFM.",
+	}
 }
 
 // share finds the organizations beside the walk that lead to the same HER-id: they are one Aktør in RF.

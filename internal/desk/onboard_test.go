@@ -159,6 +159,23 @@ func status(s desk.TenantStatus, err error) func(*desk.Options) {
 	}
 }
 
+// A registry may list tenants alone: what it does not say is no error.
+func TestTenantsAlone(t *testing.T) {
+	alone := `tenants: {nord: {parent: "310000000", child: "310000078", journal: ` + journalID + "}}\n"
+	s := sfm{status: 200, orgs: map[string]bool{"310000078": true}}
+	var got report
+	r := run(t, alone, everything(&s), newCustomer...)
+	decode(t, r, &got)
+	if r.code != 0 || got.states("registry") != "unchecked" || got.states("ready") != "unchecked" || got.states("activate") != "ok" {
+		t.Errorf("%+v", r)
+	}
+	r = run(t, alone, nil, "explain", "nord")
+	has(t, r.out, "warning  O6", "does not say which organizations", "310000000:310000078")
+	if r.code != 1 || strings.Contains(r.out, "error ") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // The new organization is written with the old one's token and the same journal, and asked for by its own afterwards.
 func TestOnboardAsksAsTheRightTenant(t *testing.T) {
 	s := sfm{status: 200}

@@ -75,10 +75,14 @@ func unasked(rule, name string, err error) finding {
 
 // reason is why a register could not be asked, without its name.
 func reason(err error) string {
-	if broken, ok := errors.AsType[*register.Error](err); ok {
-		return broken.Problem
+	broken, ok := errors.AsType[*register.Error](err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	if cause := errors.Unwrap(broken); cause != nil {
+		return broken.Problem + ": " + cause.Error()
+	}
+	return broken.Problem
 }
 
 // units asks about organizations, and about all units above them.
