@@ -53,7 +53,7 @@ func (d *desk) add(_ context.Context, args []string) error {
 	if err != nil {
 		return refusedEdit(err)
 	}
-	if out.Findings, err = d.judgeAdded(before, editor.Registry(), w.active); err != nil {
+	if out.Findings, err = d.judgeAdded(before, editor.Registry()); err != nil {
 		return err
 	}
 	if err := editor.Save(); err != nil {
@@ -252,20 +252,16 @@ func refusedEdit(err error) error {
 
 // judgeAdded finds what would be wrong now that was not wrong before. An organization that is not active yet (O8) is what
 // a new customer's looks like: a next step, and no reason to refuse it.
-func (d *desk) judgeAdded(before []journal.Finding, registry *tenantmap.Registry, active bool) ([]finding, error) {
-	known := map[[2]string]int{}
+func (d *desk) judgeAdded(before []journal.Finding, registry *tenantmap.Registry) ([]finding, error) {
+	known := map[[2]string]bool{}
 	for _, f := range before {
-		known[[2]string{f.Rule, f.Message}]++
+		known[[2]string{f.Rule, f.Message}] = true
 	}
 	notes, wrong := []finding{}, []finding{}
 	for _, f := range registry.Set().Lint() {
-		same := [2]string{f.Rule, f.Message}
-		if known[same] > 0 {
-			known[same]--
-			continue
-		}
 		switch {
-		case f.Rule == "O8" && !active:
+		case known[[2]string{f.Rule, f.Message}]:
+		case f.Rule == "O8":
 		case f.Severity == journal.Error, f.Rule == "O1" && d.Strict:
 			wrong = append(wrong, placed(nil, f))
 		default:

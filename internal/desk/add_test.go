@@ -115,3 +115,16 @@ func TestAddBesideWhatIsWrong(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// An SFM-id is of a journal that exists; a minted id is not yet.
+func TestAddKnowsWhatExists(t *testing.T) {
+	for _, test := range []struct {
+		more []string
+		want int
+	}{{[]string{"--sfm-id", "5f3a0001-0000-4000-8000-00000a11ce00"}, 2}, {nil, 1}} {
+		_, text := added(t, good, append([]string{"--alias", "x", "--parent", "310000140", "--her-id", "90033"}, test.more...)...)
+		if got := strings.Count(text, "created: true"); got != test.want {
+			t.Errorf("%s: %d journals exist, want %d:\n%s", test.more, got, test.want, text)
+		}
+	}
+}

@@ -132,8 +132,6 @@ type desk struct {
 	flags *flag.FlagSet
 	file  string // of -f
 	json  bool
-	// encoded is set once a JSON document was printed: there is never a second.
-	encoded bool
 }
 
 // Run carries out one command and returns the exit code.
@@ -243,10 +241,6 @@ type errorJSON struct {
 
 // encode prints one JSON document. Names in a registry are shown as they are, so nothing is escaped for HTML.
 func (d *desk) encode(v any) error {
-	if d.encoded {
-		return nil
-	}
-	d.encoded = true
 	e := json.NewEncoder(d.Stdout)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")

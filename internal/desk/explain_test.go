@@ -52,7 +52,7 @@ func TestExplainWhatGoesWrong(t *testing.T) {
 			[]string{"found by its further id ce75db36-c57b-4592-9d47-5dfae8a34340", "310000000 Eksempel AS, the parent\n"}},
 		"no HER-id": {strings.Replace(good, `her_id: "90001", `, "", 1), []string{"nord"}, 1, []string{"Aktør in RF       none", "error    H1"}},
 		"circle": {strings.Replace(good, `her_id: "90001"`, `her_id: "90001", part_of: "310000078"`, 1), []string{"nord"}, 1,
-			[]string{"     └─ and back to one of these", "error    H2"}},
+			[]string{"  310000078     Eksempel avd. nord  active", "     └─ and back to one of these", "error    H2"}},
 		"passive": {strings.Replace(good, `parent: "310000000", active: true`, `parent: "310000000"`, 1), []string{"nord"}, 1, []string{"passive  no HER-id", "O8"}},
 		"shared": {strings.Replace(good, "tenants:", `      - {orgnr: "310000140", name: Eksempel avd. vest, part_of: "310000000", active: true}
 tenants:`, 1), []string{"nord"}, 0, []string{"                                  shared with 310000140 Eksempel avd. vest\n"}},

@@ -137,11 +137,12 @@ func TestLintAdresseregisteret(t *testing.T) {
 		code   int
 		says   []string
 	}{
-		"as it should be": {party(register.Party{Active: true, Orgnr: "310000000"}), 0, []string{"0 errors, 0 warnings", "Adresseregisteret: asked about 1\n"}},
-		"not in use":      {party(register.Party{Orgnr: "310000000"}), 1, []string{"t.yaml:8:", "error    H3", "not in use"}},
-		"another's":       {party(register.Party{Active: true, Orgnr: "310000213"}), 1, []string{"error    H3", "hangs on 310000213"}},
-		"nobody's":        {party(register.Party{Active: true}), 0, []string{"warning  H3", "does not say"}},
-		"unknown":         {func(o *desk.Options) { o.Addresses = func() (desk.Addresses, error) { return addresses{}, nil } }, 1, []string{"is not in Adresseregisteret"}},
+		"as it should be":          {party(register.Party{Active: true, Orgnr: "310000000"}), 0, []string{"0 errors, 0 warnings", "Adresseregisteret: asked about 1\n"}},
+		"not in use":               {party(register.Party{Orgnr: "310000000"}), 1, []string{"t.yaml:8:", "error    H3", "not in use"}},
+		"another's":                {party(register.Party{Active: true, Orgnr: "310000213"}), 1, []string{"error    H3", "hangs on 310000213"}},
+		"another's in the journal": {party(register.Party{Active: true, Orgnr: "310000078"}), 1, []string{"error    H3", "hangs on 310000078"}},
+		"nobody's":                 {party(register.Party{Active: true}), 0, []string{"warning  H3", "does not say"}},
+		"unknown":                  {func(o *desk.Options) { o.Addresses = func() (desk.Addresses, error) { return addresses{}, nil } }, 1, []string{"is not in Adresseregisteret"}},
 		"down": {func(o *desk.Options) {
 			o.Addresses = func() (desk.Addresses, error) { return addresses{err: errors.New("boom")}, nil }
 		}, 1, []string{"warning  adresseregisteret", "boom"}},
@@ -172,6 +173,24 @@ func TestLintAsJSON(t *testing.T) {
 	decode(t, r, &got)
 	if got.Journals != 1 || got.Organizations != 2 || got.Tenants != 1 || got.Errors != 0 || got.Warnings == 0 || got.Registers == nil || got.Broken ||
 		got.Findings[0]["file"] == "" || got.Findings[0]["line"] != 9.0 || got.Findings[0]["column"] != 17.0 || got.Findings[0]["rule"] != "O1" {
+		t.Errorf("%s", r.out)
+	}
+}
+
+// What the registers say stands among the file's own findings, by line.
+func TestLintOrder(t *testing.T) {
+	b := kommune()
+	b.units["310000000"] = register.Unit{Name: "NOE ANNET AS"}
+	registry := strings.Replace(good, `address: Storgata 1, phone: "22000000"`, `address: Storgata 1`, 1)
+	r := run(t, registry, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint", "--brreg", "-o", "json")
+	var got struct{ Findings []struct{ Line, Column int } }
+	decode(t, r, &got)
+	for i, f := range got.Findings {
+		if i > 0 && f.Line < got.Findings[i-1].Line {
+			t.Errorf("line %d comes after line %d", f.Line, got.Findings[i-1].Line)
+		}
+	}
+	if len(got.Findings) < 2 || got.Findings[0].Line != 8 || got.Findings[len(got.Findings)-1].Line != 9 {
 		t.Errorf("%s", r.out)
 	}
 }

@@ -176,6 +176,17 @@ func TestTenantsAlone(t *testing.T) {
 	}
 }
 
+// A new customer's organization is not active yet: the registry is right to say so.
+func TestOnboardBeforeActivation(t *testing.T) {
+	passive := strings.Replace(good, `parent: "310000000", active: true`, `parent: "310000000", active: false`, 1)
+	s := sfm{status: 403}
+	var got report
+	decode(t, run(t, passive, everything(&s), newCustomer...), &got)
+	if got.states("registry") != "ok" || got.states("noted") != "open" || got.states("ready") != "open" || got.Wrong != 0 {
+		t.Errorf("registry %s, noted %s, ready %s", got.states("registry"), got.states("noted"), got.states("ready"))
+	}
+}
+
 // The new organization is written with the old one's token and the same journal, and asked for by its own afterwards.
 func TestOnboardAsksAsTheRightTenant(t *testing.T) {
 	s := sfm{status: 200}
@@ -319,4 +330,19 @@ func TestOnboardReadsTheSessionFromAFile(t *testing.T) {
 	if r := run(t, good, everything(&s), append(newCustomer, "--session", "@"+name+"x")...); r.code != 1 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// What is checked again is asked again; within one step SFM is asked once.
+func TestOnboardChecksAgain(t *testing.T) {
+	s := sfm{status: 200, orgs: map[string]bool{"310000078": true}}
+	lines := strings.Repeat("l\n", 7) + "c\nc\nq\n" // to the data of the other plan
+	r := run(t, good, func(o *desk.Options) {
+		everything(&s)(o)
+		o.Interactive, o.Stdin = true, strings.NewReader(lines)
+	}, "onboard", "--state", filepath.Join(t.TempDir(), "state.json"), "--plan", "single-to-multi", "--alias", "nord", "--parent", "310000000",
+		"--sfm-id", journalID, "--sidecar", "http://127.0.0.1:8080", "--session", "handle")
+	if len(s.seen) != 3 {
+		t.Errorf("SFM was asked %d times, want 3:\n%s", len(s.seen), r.out)
+	}
+	has(t, r.out, "the SFM-id leads to a journal with 1 organization\n")
 }
