@@ -251,7 +251,7 @@ func (g *guide) checkReady(context.Context) outcome {
 	}
 	e := g.explanation(registry, g.customer.Alias, t)
 	for _, f := range e.Findings {
-		if f.Severity == severityError {
+		if f.Severity == severityError || f.Rule == "O8" {
 			return open("%s: %s", f.Rule, withMend(f.Message, f.Mend))
 		}
 	}

@@ -126,7 +126,11 @@ func (g *guide) talk(ctx context.Context) error {
 			g.out.say("Nothing was kept; name a file with --state to be able to go on.\n")
 			return nil
 		}
-		g.out.say("Go on with: sidecar tenants onboard --state %s\n", quoted(g.state))
+		registry := ""
+		if g.file != g.File {
+			registry = " -f " + quoted(g.file)
+		}
+		g.out.say("Go on with: sidecar tenants onboard --state %s%s\n", quoted(g.state), registry)
 		return nil
 	}
 	return err
