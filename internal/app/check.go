@@ -185,17 +185,7 @@ func printReport(o Options, ask checkAsk, report *doctor.Report) error {
 // coloured reports whether what is printed may have colours: on a terminal, and
 // where NO_COLOR (no-color.org) is unset or empty.
 func coloured(o Options) bool {
-	for _, line := range o.Environ {
-		if value, ok := strings.CutPrefix(line, "NO_COLOR="); ok && value != "" {
-			return false
-		}
-	}
-	file, ok := o.Stdout.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return terminal(o.Stdout) && !set(o.Environ, "NO_COLOR")
 }
 
 // newClinic builds the rooms that a check needs: those that speak to others. The

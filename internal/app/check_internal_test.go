@@ -3,20 +3,14 @@ package app
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/oauth2"
 
 	"sfm-sidecar/internal/doctor"
-	"sfm-sidecar/internal/helseid"
 )
 
 // The door lets one browser in, the one with the state, once.
@@ -96,86 +90,6 @@ func TestExposed(t *testing.T) {
 		}
 	}
 }
-
-// One token serves all questions while it lives; a nonce costs one repeat; nothing
-// else is sent again.
-func TestMachineCalls(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	fetched, fail := 0, false
-	var sent []string
-	var challenges []string
-	m := &machineCalls{
-		now: func() time.Time { return now },
-		fetch: func(context.Context) (*helseid.Grant, error) {
-			if fail {
-				return nil, errors.New("refused")
-			}
-			fetched++
-			return &helseid.Grant{Token: &oauth2.Token{AccessToken: "t", TokenType: "DPoP", Expiry: now.Add(time.Minute)}}, nil
-		},
-		sends: tripper(func(r *http.Request) (*http.Response, error) {
-			sent = append(sent, r.Header.Get("Authorization"))
-			w := httptest.NewRecorder()
-			if len(challenges) > 0 {
-				w.Header().Set("WWW-Authenticate", challenges[0])
-				w.WriteHeader(http.StatusUnauthorized)
-				challenges = challenges[1:]
-			}
-			return w.Result(), nil
-		}),
-	}
-	send := func(body io.Reader) int {
-		t.Helper()
-		sent = nil
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := m.RoundTrip(r)
-		if err != nil {
-			return 0
-		}
-		defer resp.Body.Close()
-		if r.Header.Get("Authorization") != "" {
-			t.Error("the caller's request was changed")
-		}
-		return resp.StatusCode
-	}
-	const nonce = `DPoP error="use_dpop_nonce"`
-	for name, test := range map[string]struct {
-		challenges []string
-		body       io.Reader
-		status     int
-		requests   int
-	}{
-		"good":         {nil, nil, 200, 1},
-		"nonce":        {[]string{nonce}, nil, 200, 2},
-		"nonce twice":  {[]string{nonce, nonce}, nil, 401, 2},
-		"nonce, body":  {[]string{nonce}, strings.NewReader("x"), 401, 1},
-		"other reason": {[]string{`DPoP error="invalid_token"`}, nil, 401, 1},
-	} {
-		challenges = slices.Clone(test.challenges)
-		if got := send(test.body); got != test.status || len(sent) != test.requests || sent[0] != "DPoP t" {
-			t.Errorf("%s: %d after %v", name, got, sent)
-		}
-	}
-	if fetched != 1 {
-		t.Errorf("%d tokens were fetched", fetched)
-	}
-	now = now.Add(31 * time.Second)
-	if send(nil); fetched != 2 {
-		t.Errorf("%d tokens were fetched after the first had nearly ended", fetched)
-	}
-	now, fail = now.Add(time.Hour), true
-	if send(nil); len(sent) != 0 {
-		t.Error("a request left without a token")
-	}
-}
-
-type tripper func(*http.Request) (*http.Response, error)
-
-func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestColoured(t *testing.T) {
 	t.Parallel()

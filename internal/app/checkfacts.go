@@ -8,7 +8,6 @@ import (
 
 	"sfm-sidecar/internal/doctor"
 	"sfm-sidecar/internal/helseid"
-	"sfm-sidecar/internal/tenantmap"
 )
 
 // named reads the tenants of a command line: PARENT[:CHILD]@JOURNAL, or an alias.
@@ -17,8 +16,8 @@ func (h *house) named(names []string) ([]doctor.Tenant, error) {
 	for _, name := range names {
 		numbers, journal, ok := strings.Cut(name, "@")
 		if !ok {
-			t, known := h.alias(name)
-			if !known {
+			t, err := h.tenants.Alias(name)
+			if err != nil {
 				return nil, fmt.Errorf("the tenant %q is neither an alias of the registry (TENANTS_FILE) nor written PARENT[:CHILD]@JOURNAL", name)
 			}
 			all = append(all, doctor.Tenant{Label: name, Tenant: helseid.Tenant(t)})
@@ -33,10 +32,6 @@ func (h *house) named(names []string) ([]doctor.Tenant, error) {
 	}
 	return all, nil
 }
-
-// alias finds a tenant by its name in the registry. There is none yet
-// (TENANTS_FILE is refused by the configuration).
-func (h *house) alias(string) (tenantmap.Tenant, bool) { return tenantmap.Tenant{}, false }
 
 // keyFacts is what may be told of the client's key.
 func (h *house) keyFacts() doctor.Key {

@@ -8,8 +8,6 @@ import (
 	"sfm-sidecar/internal/simulator"
 )
 
-const anOrganization = `{"resourceType":"Organization","name":"Syntetisk avdeling","active":false}`
-
 // A journal comes to be only where its making was meant, and is joined only where it is.
 func TestJournalGuardAtSFM(t *testing.T) {
 	w := newWorld(t, setup{})
@@ -24,17 +22,19 @@ func TestJournalGuardAtSFM(t *testing.T) {
 		}
 		return w.send(w.request(http.MethodPost, path, body, h...))
 	}
-	const bundle = `{"resourceType":"Bundle","type":"transaction","entry":[{"resource":` + anOrganization + `,"request":{"method":"POST","url":"Organization"}}]}`
+	first := string(simulator.SampleOrganization(tenant, tenant.Child, "8190101"))
+	second := string(simulator.SampleOrganization(tenant, tenant.Parent, ""))
+	bundle := `{"resourceType":"Bundle","type":"transaction","entry":[{"resource":` + first + `,"request":{"method":"POST","url":"Organization"}}]}`
 	for _, step := range []struct{ path, body, intent, reason string }{
-		{"/basis/Organization", anOrganization, "", "intent-missing"},
+		{"/basis/Organization", first, "", "intent-missing"},
 		{"/basis/", bundle, "", "intent-missing"},
-		{"/basis/Organization", anOrganization, "existing", "journal-unknown"},
+		{"/basis/Organization", first, "existing", "journal-unknown"},
 		{"/basis/", bundle, "existing", "journal-unknown"},
-		{"/basis/Organization", anOrganization, "new", ""},
-		{"/basis/Organization", anOrganization, "new", "journal-exists"},
+		{"/basis/Organization", first, "new", ""},
+		{"/basis/Organization", first, "new", "journal-exists"},
 		{"/basis/", bundle, "new", "journal-exists"},
-		{"/basis/Organization", anOrganization, "", "intent-missing"},
-		{"/basis/Organization", anOrganization, "existing", ""},
+		{"/basis/Organization", first, "", "intent-missing"},
+		{"/basis/Organization", second, "existing", ""},
 	} {
 		id := "guard-" + strings.ToLower(step.intent+step.reason)
 		before := len(w.operations(id))
@@ -72,9 +72,9 @@ func TestJournalGuardAtSFM(t *testing.T) {
 
 // The demo's other SFM, which makes every journal on first use, leaves nothing to be new.
 func TestGuardWhereEveryJournalExists(t *testing.T) {
-	w := newWorld(t, setup{})
-	h := append(headers(w.logIn("lege"), simulator.Tenants()[1]), "Sfm-Journal-Intent", "new")
-	if p := problemOf(t, w.send(w.request(http.MethodPost, "/basis/Organization", anOrganization, h...))); p.Reason != "journal-exists" {
+	w, tenant := newWorld(t, setup{}), simulator.Tenants()[1]
+	h := append(headers(w.logIn("lege"), tenant), "Sfm-Journal-Intent", "new")
+	if p := problemOf(t, w.send(w.request(http.MethodPost, "/basis/Organization", string(simulator.SampleOrganization(tenant, tenant.Parent, "")), h...))); p.Reason != "journal-exists" {
 		t.Errorf("reason %q", p.Reason)
 	}
 }

@@ -43,7 +43,7 @@ func tenants(ctx context.Context, o Options) int {
 	}}
 	return desk.Run(ctx, desk.Options{
 		Args: o.Args, Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr,
-		Color:       terminal(o.Stdout) && !set(o.Environ, "NO_COLOR"),
+		Color:       coloured(o),
 		Interactive: terminal(o.Stdout) && terminal(o.Stdin),
 		File:        cfg.Tenants.File, Strict: cfg.Tenants.OrgnrCheck == "strict",
 		Claim:     func(t tenantmap.Tenant) (string, json.RawMessage) { return details.Details(helseid.Tenant(t)) },

@@ -53,7 +53,7 @@ func TestGuardAsksTheRegistry(t *testing.T) {
 	w := newWorld(t, setup{env: []string{"TENANTS_FILE=" + path}})
 	w.sim.SetKnobs(func(k *simulator.Knobs) { k.SFM.StrictJournals = true })
 	h := append(headers(w.logIn("lege"), tenant), "Sfm-Journal-Intent", "new")
-	if p := problemOf(t, w.send(w.request(http.MethodPost, "/basis/Organization", anOrganization, h...))); p.Reason != "created" {
+	if p := problemOf(t, w.send(w.request(http.MethodPost, "/basis/Organization", string(simulator.SampleOrganization(tenant, tenant.Child, "")), h...))); p.Reason != "created" {
 		t.Errorf("reason %q: %s", p.Reason, p.Detail)
 	}
 }

@@ -164,3 +164,19 @@ func SampleSendMedication(patient, seed string) []byte {
 		{"name": "medication", "resource": document},
 	}})
 }
+
+// SampleOrganization is a body for POST Organization as SFM wants it: the organization number, perhaps a HER-id, the
+// tenant's journal-id, and not active yet.
+func SampleOrganization(t Tenant, orgnr, herID string) []byte {
+	identifiers := []resource{{"system": systemENH, "value": orgnr}, {"system": "urn:example:sfm-id", "value": t.Journal}}
+	if herID != "" {
+		identifiers = append(identifiers, resource{"system": systemHERID, "value": herID})
+	}
+	return mustJSON(resource{
+		"resourceType": "Organization", "name": "Syntetisk virksomhet " + orgnr, "active": false,
+		"meta":       resource{"profile": []string{profileOrganization}},
+		"identifier": identifiers,
+		"telecom":    []resource{{"system": "phone", "value": "22000000"}},
+		"address":    []resource{{"line": []string{"Storgata 1"}, "postalCode": "0001", "city": "Oslo"}},
+	})
+}
