@@ -19,6 +19,11 @@ func TestDemoOnce(t *testing.T) {
 		"$sendMedication  ->  200",
 		"parent 100100126, child 999944582",
 		"parent 313325016, child -",
+		"└─ 100100126  Eksempel AS            active  HER-id 90001  ← Aktør, address, phone",
+		"error    J4",
+		"POST /basis/Organization  Sfm-Journal-Intent: -    ->  409 journal-guard",
+		"POST /basis/Organization  Sfm-Journal-Intent: new  ->  201",
+		"made journal " + newJournal + " with 1 organization",
 		"HelseID gave 2 tokens by refresh after one log-in; SFM took 6 calls",
 	} {
 		if !strings.Contains(out.String(), want) {

@@ -79,6 +79,9 @@ func run(ctx context.Context, d demo) (err error) {
 	if err := e.sampleCalls(ctx, r, w.sim); err != nil {
 		return fmt.Errorf("calling: %w", err)
 	}
+	if err := e.setUp(ctx, r, w.sim); err != nil {
+		return fmt.Errorf("setting up: %w", err)
+	}
 	if d.once {
 		return nil
 	}

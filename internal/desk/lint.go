@@ -174,11 +174,7 @@ func (p printer) findings(all []finding) {
 		head += string(p.paint(style, f.Severity)) + spaces(len(severityWarning)-len(f.Severity)) + "  " + string(p.paint(bold, f.Rule)) + spaces(len(fileRule)-len(f.Rule))
 		p.say("%s  %s\n", styled(head), f.Message)
 		if f.Mend != "" {
-			indent := width + len("  warning  file  ")
-			if width == 0 {
-				indent -= 2
-			}
-			p.say("%s%s\n", styled(spaces(indent)), p.paint(dim, "mend: "+f.Mend))
+			p.say("        %s\n", p.paint(dim, "mend: "+f.Mend))
 		}
 	}
 }
