@@ -98,7 +98,7 @@ bench: $(tools)/benchstat ## every benchmark, compared with the run before
 vuln: $(tools)/govulncheck ## known vulnerabilities in what is used (needs the network)
 	$(tools)/govulncheck ./...
 
-docs: ## write docs/configuration.md, docs/refusals.md and docs/rules.md from the code
+docs: ## write docs/configuration.md, docs/refusals.md and the rules in docs/tenants.md
 	$(GO) generate ./internal/config ./internal/journal ./internal/proxy
 
 clean: ## remove what was built, tools too

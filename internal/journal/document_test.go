@@ -16,16 +16,14 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write docs/rules.md anew")
+var update = flag.Bool("update", false, "write the rules in docs/tenants.md anew")
 
 const (
-	documentFile    = "../../docs/rules.md"
-	documentPreface = `# Rules
-
-<!-- Made from internal/journal by "make docs"; edit there. -->
-
-What must hold so that SFM resolves a token to the journal, the organization, the HER-id and the sender that the EPJ meant. An
-*error* would fail or send wrongly, a *warning* is risky; what is *permitted* looks wrong and is right, and nothing is said of
+	documentFile = "../../docs/tenants.md"
+	// The rules stand between these lines of the page, which belongs to people otherwise.
+	documentBegin = "<!-- Made from internal/journal by \"make docs\", down to the end of this page; edit there. -->\n"
+	documentTable = `
+An *error* would fail or send wrongly, a *warning* is risky; what is *permitted* looks wrong and is right, and nothing is said of
 it. A rule may find less than its own severity: a check digit that does not fit is a warning of O1.
 
 | rule | severity | what must hold | where it comes from | what enforces it | its test |
@@ -33,32 +31,37 @@ it. A rule may find less than its own severity: a check digit that does not fit 
 `
 )
 
-// TestDocument keeps docs/rules.md the same as the table; with -update it writes the file.
+// TestDocument keeps the end of docs/tenants.md the same as the table; with -update it writes it.
 func TestDocument(t *testing.T) {
 	var page strings.Builder
-	page.WriteString(documentPreface)
+	page.WriteString(documentTable)
 	for _, r := range Rules() {
 		fmt.Fprintf(&page, "| %s | %s | %s | %s | %s | %s |\n", r.ID, r.Severity, sentences(r), r.Source, enforced(r), test(r))
 	}
-	page.WriteString("\n## What enforces\n\n")
+	page.WriteString("\n### What enforces\n\n")
 	for _, word := range slices.Sorted(maps.Keys(Enforcers())) {
 		fmt.Fprintf(&page, "- *%s*: %s.\n", word, Enforcers()[word])
 	}
-	page.WriteString("\n## Sources\n\n")
+	page.WriteString("\n### Sources\n\n")
 	for _, name := range slices.Sorted(maps.Keys(Sources())) {
 		fmt.Fprintf(&page, "- **%s**: %s.\n", name, Sources()[name])
 	}
-	if *update {
-		if err := os.WriteFile(documentFile, []byte(page.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(documentFile)
+	content, err := os.ReadFile(documentFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := gocmp.Diff(page.String(), string(got)); diff != "" {
-		t.Errorf("docs/rules.md is not what the code says; write it anew with make docs (-want +got):\n%s", diff)
+	above, got, ok := strings.Cut(string(content), documentBegin)
+	if !ok {
+		t.Fatal("docs/tenants.md has no place for the rules")
+	}
+	if *update {
+		if err := os.WriteFile(documentFile, []byte(above+documentBegin+page.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got = page.String()
+	}
+	if diff := gocmp.Diff(page.String(), got); diff != "" {
+		t.Errorf("the rules in docs/tenants.md are not what the code says; write them anew with make docs (-want +got):\n%s", diff)
 	}
 }
 

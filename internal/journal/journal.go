@@ -15,7 +15,7 @@
 // [Rules] lists what must hold: the J rules are about journals, O about organizations and the numbers in a token, H about
 // HER-ids and the way to them, S about the sender's address and telephone, C about the calls that write to SFM, T about
 // tenants. [Set.Lint] applies every rule that a [Set] can show. The rules about one call are functions of their own,
-// [CheckCreate] and its siblings. Each rule names its source; docs/rules.md is the table, made from here.
+// [CheckCreate] and its siblings. Each rule names its source; docs/tenants.md has them as a table, made from here.
 //
 // Everything here is a pure function over values. A Set may hold anything a file can: cycles, numbers that are none, the
 // same id twice. Nothing panics or loops on it, and time and memory grow with its size alone.
