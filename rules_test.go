@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"internal/journal":       {},
 	"internal/keepalive":     {},
 	"internal/keyfile":       {},
+	"internal/service":       {},
 	"internal/simulator":     {},
 	"internal/store":         {},
 	"internal/telemetry":     {},
@@ -44,7 +45,7 @@ var mayImport = map[string][]string{
 	"internal/app": {
 		"internal/config", "internal/control", "internal/desk", "internal/doctor", "internal/dpop", "internal/helseid",
 		"internal/journal", "internal/keepalive", "internal/keyfile", "internal/proxy", "internal/register", "internal/selvbetjening",
-		"internal/session", "internal/store", "internal/telemetry", "internal/tenantmap", "internal/tokencache",
+		"internal/service", "internal/session", "internal/store", "internal/telemetry", "internal/tenantmap", "internal/tokencache",
 	},
 	"cmd/sidecar":   {"internal/app"},
 	"cmd/demo":      {"internal/app", "internal/simulator"},

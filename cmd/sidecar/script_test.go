@@ -30,6 +30,13 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		Setup:               prepare,
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name != "systemd" {
+				return false, errors.New("unknown")
+			}
+			_, err := os.Stat("/run/systemd/system")
+			return err == nil, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await": await, "login": login, "call": call, "refused": refused, "expand": expand,
 		},

@@ -34,6 +34,10 @@ const usage = `usage: sidecar [command]
             those that have ended
   probe startup|ready|live
             ask the sidecar that runs with this environment
+  service install --env-file FILE [--log-file FILE] [--user | --account NAME]
+            make the sidecar a service of this machine, or of this user
+  service start|stop|restart|status|uninstall [--user]
+            all of them take --name NAME too, for a second service
   env       print every variable with its value; secrets stay hidden
   version   print the version
 
@@ -47,7 +51,7 @@ type command func(context.Context, Options) int
 func commands() map[string]command {
 	return map[string]command{
 		"serve": alone(serve), "check": check, "tenants": tenants, "keygen": keygen, "keys": keys, "probe": probe,
-		"env": alone(env), "version": alone(version),
+		"service": serviceWord, "env": alone(env), "version": alone(version),
 		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}
 }
@@ -70,8 +74,14 @@ func misused(o Options) int {
 
 // serve runs the sidecar until ctx ends.
 func serve(ctx context.Context, o Options) int {
+	return serveUntil(ctx, o, func() {})
+}
+
+// serveUntil serves until ctx ends, and calls ready once it does.
+func serveUntil(ctx context.Context, o Options, ready func()) int {
 	s, err := Start(ctx, o)
 	if err == nil {
+		ready()
 		err = s.Wait()
 	}
 	if err == nil {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
 )
 
@@ -36,9 +35,8 @@ func readEnvFile(path string, found *findings) map[string]string {
 		found.warn(variable, "is also set in the file it names, where it has no effect", "take it out of the file")
 		delete(vars, variable)
 	}
-	const othersMayRead = 0o004
-	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode()&othersMayRead != 0 {
-		found.warn(variable, "names a file that every user of this machine can read", "take that right away: chmod o-rwx")
+	if wide, err := OthersMayRead(path); err == nil && wide {
+		found.warn(variable, "names a file that every user of this machine can read or change", "take that right away: chmod o-rwx, or icacls on Windows")
 	}
 	return vars
 }
