@@ -185,19 +185,8 @@ func serviceRun(ctx context.Context, o Options) int {
 	if flags.Parse(o.Args) != nil || flags.NArg() > 0 {
 		return misused(o)
 	}
-	log, err := serviceLog(*name, *logFile)
-	if log != nil {
-		defer log.Close()
-		o.Stderr = log
-	}
-	if err != nil {
-		return serviceFailed(o, err)
-	}
-	code, err := service.Run(ctx, *name, func(ctx context.Context, serving func()) int {
-		if file := variable(o.Environ, service.EnvFileVariable); file != "" && !guarded(o, file) {
-			return exitUsage
-		}
-		return serveUntil(ctx, o, serving)
+	code, err := service.Run(ctx, *name, func(ctx context.Context, life service.Life) int {
+		return serviceServe(ctx, o, *logFile, life)
 	})
 	if err != nil {
 		return serviceFailed(o, err)
@@ -205,9 +194,24 @@ func serviceRun(ctx context.Context, o Options) int {
 	return code
 }
 
+func serviceServe(ctx context.Context, o Options, logFile string, life service.Life) int {
+	log, err := serviceLog(logFile, life)
+	if log != nil {
+		defer log.Close()
+		o.Stderr = log
+	}
+	if err != nil {
+		return serviceFailed(o, err)
+	}
+	if file := variable(o.Environ, service.EnvFileVariable); file != "" && !guarded(o, file) {
+		return exitUsage
+	}
+	return serveUntil(ctx, o, life.Ready)
+}
+
 // serviceLog is where the log of a service goes, nil for the standard error. With an
 // error comes where to say it: a service has no other mouth than the system's log.
-func serviceLog(name, file string) (io.WriteCloser, error) {
+func serviceLog(file string, life service.Life) (io.WriteCloser, error) {
 	var fileErr error
 	if file != "" {
 		log, err := service.OpenLog(file)
@@ -216,6 +220,12 @@ func serviceLog(name, file string) (io.WriteCloser, error) {
 		}
 		fileErr = err
 	}
-	log, err := service.SystemLog(name)
-	return log, errors.Join(fileErr, err)
+	if life.Log == nil {
+		return nil, fileErr
+	}
+	log, err := life.Log()
+	if err != nil {
+		return nil, errors.Join(fileErr, err)
+	}
+	return log, fileErr
 }

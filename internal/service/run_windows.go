@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,30 +10,24 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/eventlog"
 )
 
 // Run carries out work as the service of that name and returns its exit code. work
-// calls ready when it serves, and its ctx ends when Windows stops the service. In a
+// calls Ready when it serves, and its ctx ends when Windows stops the service. In a
 // console, where no service manager has started the process, work is carried out
 // with ctx itself.
 //
 // The library that installs the service has a Run too. It does not notice that the
 // work has ended by itself, and tells the manager nothing while a stop takes long.
-func Run(ctx context.Context, name string, work func(ctx context.Context, ready func()) int) (int, error) {
-	service, err := svc.IsWindowsService()
-	if err != nil {
-		return 0, fmt.Errorf("asking Windows whether this is a service: %w", err)
-	}
-	if !service {
-		return work(ctx, func() {}), nil
-	}
-	// Windows tells every service when somebody logs off, which Go makes a SIGTERM:
-	// on a terminal server the sidecar would end with the first person who leaves.
-	signal.Reset(os.Interrupt, syscall.SIGTERM)
-	h := &handler{ctx: context.WithoutCancel(ctx), work: work}
-	if err := svc.Run(name, h); err != nil {
+func Run(ctx context.Context, name string, work Work) (int, error) {
+	h := &handler{ctx: context.WithoutCancel(ctx), work: work, name: name}
+	switch err := svc.Run(name, h); {
+	case errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT):
+		return work(ctx, Life{Ready: func() {}}), nil // nobody is at the other end
+	case err != nil:
 		return 0, fmt.Errorf("talking with Windows' service manager: %w", err)
 	}
 	return h.code, nil
@@ -41,7 +36,8 @@ func Run(ctx context.Context, name string, work func(ctx context.Context, ready 
 // handler is the service in the eyes of Windows.
 type handler struct {
 	ctx  context.Context // the service's own lifetime
-	work func(context.Context, func()) int
+	work Work
+	name string
 	code int // read after svc.Run has returned
 }
 
@@ -54,10 +50,14 @@ const (
 
 // Execute implements [svc.Handler].
 func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, changes chan<- svc.Status) (bool, uint32) {
+	// Windows tells every service when somebody logs off, which Go makes a SIGTERM:
+	// on a terminal server the sidecar would end with the first person who leaves.
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
 	ctx, stop := context.WithCancel(h.ctx)
 	defer stop()
 	ready, done := make(chan struct{}), make(chan int, 1)
-	go func() { done <- h.work(ctx, func() { close(ready) }) }()
+	life := Life{Ready: func() { close(ready) }, Log: func() (io.WriteCloser, error) { return openEvents(h.name) }}
+	go func() { done <- h.work(ctx, life) }()
 	now := svc.Status{State: svc.StartPending, WaitHint: uint32(waitHint.Milliseconds())}
 	changes <- now
 	alive := time.NewTicker(beat)
@@ -92,12 +92,8 @@ func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, changes
 	}
 }
 
-// SystemLog opens the Windows Event Log for a service, and is nil in a console.
-// Each Write is one entry.
-func SystemLog(name string) (io.WriteCloser, error) {
-	if service, err := svc.IsWindowsService(); err != nil || !service {
-		return nil, err
-	}
+// openEvents opens the Windows Event Log. Each Write is one entry.
+func openEvents(name string) (io.WriteCloser, error) {
 	log, err := eventlog.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("opening the Event Log: %w", err)

@@ -8,13 +8,15 @@
 // user, the service's own virtual account of Windows), unless an account is named.
 //
 // The package also holds what a service needs while it runs: the conversation with
-// Windows' service manager ([Run]), the Event Log ([SystemLog]) and a log file that
+// Windows' service manager ([Run]), the Event Log ([Life]) and a log file that
 // does not grow for ever ([OpenLog]).
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,6 +51,18 @@ type Definition struct {
 	// User makes it a service of the user who installs it, for a desktop with a
 	// single person's sidecar. Windows has no such services.
 	User bool
+}
+
+// Work is what a service does until ctx ends; it returns the exit code.
+type Work func(ctx context.Context, life Life) int
+
+// Life is what a service manager gives to the work.
+type Life struct {
+	// Ready is to be called once when the work serves.
+	Ready func()
+	// Log opens the system's log; nil where the standard error is that, or where no
+	// service manager has started the process.
+	Log func() (io.WriteCloser, error)
 }
 
 // The errors of a service manager that a caller can tell apart.
