@@ -53,7 +53,6 @@ func (d Definition) Unit() string {
 	line("# Written by \"sidecar service install\". Own settings belong into a drop-in:")
 	line("# systemctl edit ", d.Name)
 	line("[Unit]\nDescription=", displayName)
-	line("Documentation=man:systemd.exec(5)")
 	if !d.User {
 		line("Wants=network-online.target\nAfter=network-online.target nss-lookup.target time-sync.target")
 	}
