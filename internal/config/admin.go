@@ -19,3 +19,22 @@ func AdminAddress(environ []string) (string, error) {
 	}
 	return address, nil
 }
+
+// CallerKey returns the key that a sidecar with this environment asks its callers
+// for, empty where it asks for none. The error is [Faults]: the file that should
+// hold the key can't be read, say.
+func CallerKey(environ []string) (Secret, error) {
+	const variable = "SIDECAR_CALLER_KEY"
+	var all, found findings
+	vars := gather(environ, &all)
+	readTwins(vars, &all)
+	for _, fault := range all.faults {
+		if fault.Variable == variable || fault.Variable == variable+twinSuffix {
+			found.faults = append(found.faults, fault)
+		}
+	}
+	if len(found.faults) > 0 {
+		return Secret{}, found.faults
+	}
+	return NewSecret(vars[variable]), nil
+}

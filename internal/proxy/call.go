@@ -24,6 +24,7 @@ type call struct {
 	origin  string // the allowed origin of a web page, or empty
 
 	isControl bool
+	elsewhere bool // it came to a listener that this package does not serve
 	upstream  *upstream
 	rest      string // escaped path after the upstream's name
 	ask       Ask

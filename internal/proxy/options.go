@@ -87,14 +87,30 @@ type Tenants interface {
 }
 
 // Events tells what happened. Each may be nil; each must be quick and safe for
-// concurrent use. None ever carries a path, a query, a tenant or a person.
+// concurrent use. None ever carries a path, a query or a person, and none but
+// Refused a tenant.
 type Events struct {
 	// Refusal is called once per answer that the sidecar made, with its code.
 	Refusal func(code string)
+	// Refused is called beside it for each refusal of a call on the listeners that
+	// a Proxy serves itself.
+	Refused func(Refused)
 	// Done is called once per call that was not for the control room.
 	Done func(Call)
 	// NonceChallenge is called when SFM asked for a proof with its nonce.
 	NonceChallenge func()
+}
+
+// Refused is a refusal as it may be shown to whoever runs the sidecar.
+type Refused struct {
+	At time.Time
+	// Code, Title, Hint, Origin, Reason, HID and RequestID are the problem
+	// document's members.
+	Code, Title, Hint, Origin, Reason, HID, RequestID string
+	// Tenant is the zero Tenant when the call was refused before it was known,
+	// Upstream empty.
+	Tenant   tenantmap.Tenant
+	Upstream string
 }
 
 // Call sums up a call that ended.

@@ -71,7 +71,7 @@ type tenant struct {
 // for the listeners that this package does not serve itself. It also writes
 // the log line.
 func (p *Proxy) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	c := &call{p: p, in: r, started: time.Now(), id: requestID(r), w: answer{ResponseWriter: w}, isControl: true}
+	c := &call{p: p, in: r, started: time.Now(), id: requestID(r), w: answer{ResponseWriter: w}, isControl: true, elsewhere: true}
 	defer p.record(c, false)
 	p.refuse(c, err)
 }
@@ -96,12 +96,28 @@ func (p *Proxy) refuse(c *call, err error) {
 		panic(http.ErrAbortHandler) // half an answer is out; it must not look whole
 	}
 	doc := c.describe(code, kind, err)
+	c.remember(code, doc)
 	c.head(doc, retryAfter(code, err))
 	if page, ok := errors.AsType[pager](err); ok {
 		page.WritePage(&c.w, c.in, doc.Status)
 		return
 	}
 	c.document(doc)
+}
+
+// remember reports a refusal for whoever runs the sidecar.
+func (c *call) remember(code string, doc problem) {
+	if c.p.observe.Refused == nil || c.elsewhere {
+		return
+	}
+	r := Refused{
+		At: time.Now(), Code: code, Title: doc.Title, Hint: doc.Hint, Origin: doc.Origin, Reason: doc.Reason, HID: doc.HID,
+		RequestID: c.id, Tenant: c.ask.Tenant,
+	}
+	if c.upstream != nil {
+		r.Upstream = c.upstream.Name
+	}
+	c.p.observe.Refused(r)
 }
 
 // pager is a refusal that a person reads in a browser. It writes its own body,

@@ -33,11 +33,12 @@ type background struct {
 	mu     sync.Mutex // guards what follows
 	queued int
 	idle   map[string]*time.Timer // by session
+	ends   map[string]time.Time   // when log-ins end, by session
 }
 
 func newBackground() *background {
 	ctx, stop := context.WithCancel(context.Background())
-	return &background{ctx: ctx, stop: stop, turn: make(chan struct{}, revokeAtOnce), idle: map[string]*time.Timer{}}
+	return &background{ctx: ctx, stop: stop, turn: make(chan struct{}, revokeAtOnce), idle: map[string]*time.Timer{}, ends: map[string]time.Time{}}
 }
 
 // Close ends what goes on in the background, and returns when it has ended. The
@@ -88,6 +89,7 @@ func (m *Manager) unwatch(id string) {
 		timer.Stop()
 		delete(b.idle, id)
 	}
+	delete(b.ends, id)
 }
 
 // look ends a session that was not used for too long, although nobody calls: its

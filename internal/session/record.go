@@ -150,6 +150,7 @@ func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
 	}
 	d := &decoded{version: e.Version, record: r}
 	m.decoded.Add(id, d)
+	m.note(id, r)
 	return d, nil
 }
 
@@ -162,6 +163,7 @@ func (m *Manager) write(ctx context.Context, id string, r *record) error {
 	if err := m.o.Store.Put(ctx, sessionKey(id), value, r.ttl(time.Now())); err != nil {
 		return storeError(err)
 	}
+	m.note(id, r)
 	m.decoded.Remove(id) // what an ended session held should not stay in memory either
 	return nil
 }
