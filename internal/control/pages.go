@@ -2,9 +2,7 @@ package control
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"errors"
 	"html/template"
 	"net/http"
@@ -26,11 +24,7 @@ var style string
 var page = template.Must(template.New("page").Parse(pageSource))
 
 // pagePolicy lets a page do nothing but apply its own style, named by its hash.
-var pagePolicy = func() string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}()
+var pagePolicy = policyFor(style)
 
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	opened, err := h.o.Sessions.Open(r.Context(), strings.TrimPrefix(r.URL.Path, session.LoginPath), browser(r))
@@ -204,15 +198,7 @@ func writePage(w http.ResponseWriter, r *http.Request, status int, m message) {
 	if err := page.Execute(&body, data); err != nil {
 		panic("BUG: the page template fails: " + err.Error())
 	}
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Content-Language", data.Language)
-	header.Set("Content-Security-Policy", pagePolicy)
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // a browser that left needs no answer
+	writeHTML(w, r, htmlPage{status: status, language: data.Language, policy: pagePolicy, body: body.Bytes()})
 }
 
 // english says whether a reader prefers English to Norwegian: whichever of them
