@@ -29,6 +29,7 @@ type house struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	metrics *telemetry.Metrics
+	witness *witness
 	callers *callers
 	roots   *x509.CertPool
 
@@ -58,6 +59,7 @@ type site struct {
 func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
 	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(at.version)}
 	steps := []func() error{
+		func() (err error) { h.witness, err = newWitness(at.version, cfg.SFM.Upstreams); return err },
 		h.buildCallers, h.buildRoots, h.buildStore, h.buildKeys, h.buildHelseID,
 		func() error { return h.buildSessions(at.port) },
 		h.buildTenants, h.buildCache, h.buildSFMSessions,
@@ -119,7 +121,10 @@ func (h *house) buildHelseID() (err error) {
 		ClaimNames:      c.ClaimNames, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		SystemClock: h.cfg.Keep.Clock == config.ClockSystem,
 		Observe: helseid.Events{
-			Request:        h.metrics.TokenRequest,
+			Request: func(grant, outcome string, took time.Duration) {
+				h.metrics.TokenRequest(grant, outcome, took)
+				h.witness.asked(outcome)
+			},
 			NonceChallenge: func() { h.metrics.NonceChallenge("helseid") },
 			Skew:           func(d time.Duration) { h.metrics.Skew("helseid", d) },
 			Warn:           h.warn,
@@ -186,8 +191,11 @@ func (h *house) buildCache() (err error) {
 	h.cache, err = tokencache.New(tokencache.Options{
 		Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
 		Wait: h.cfg.HelseID.Timeout, FetchTimeout: fetchTimeout, Observe: h.metrics.TokenCache,
-		Keep:   func(k tokencache.Key) bool { return h.sfm.keeps(k) },
-		Minted: func(k tokencache.Key, _ *tokencache.Token) { h.sfm.minted(k) },
+		Keep: func(k tokencache.Key) bool { return h.sfm.keeps(k) },
+		Minted: func(k tokencache.Key, _ *tokencache.Token) {
+			h.witness.minted(tenantmap.Tenant{Parent: k.Parent, Child: k.Child, Journal: k.Journal})
+			h.sfm.minted(k)
+		},
 	})
 	return err
 }
@@ -210,13 +218,14 @@ func (h *house) buildProxy(at site) (err error) {
 	})
 	h.proxy, err = proxy.New(proxy.Options{
 		Upstreams: h.upstreams(), Tenants: h.tenants, Person: persons.find, Tokens: h.tokens(),
-		Transport: h.sfm.transport, Answered: h.sfm.answered, Control: controls.Serve, Created: h.registry.created, Draining: at.draining, Log: h.log,
+		Transport: h.sfm.transport, Answered: func(a proxy.Answer) { h.witness.answer(a); h.sfm.answered(a) }, Control: controls.Serve, Created: h.registry.created, Draining: at.draining, Log: h.log,
 		Gate: proxy.Gate{
 			AllowedHosts: h.cfg.Listen.AllowedHosts, AllowedOrigins: h.cfg.Listen.AllowedOrigins,
 			CallerKey: h.cfg.Listen.CallerKey.Reveal(), Caller: h.callers.check, BrowserPage: control.BrowserPage,
 		},
 		Observe: proxy.Events{
 			Refusal: h.metrics.Refusal,
+			Refused: h.witness.refused,
 			Done: func(c proxy.Call) {
 				h.metrics.Request(c.Upstream, c.Method, fmt.Sprint(c.Status), c.Whole, c.Added)
 			},

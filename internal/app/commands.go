@@ -38,6 +38,8 @@ const usage = `usage: sidecar [command]
             make the sidecar a service of this machine, or of this user
   service start|stop|restart|status|uninstall [--user]
             all of them take --name NAME too, for a second service
+  support-bundle [-o FILE.zip|-]
+            gather what support wants to know; no secrets, no persons
   env       print every variable with its value; secrets stay hidden
   version   print the version
 
@@ -51,7 +53,7 @@ type command func(context.Context, Options) int
 func commands() map[string]command {
 	return map[string]command{
 		"serve": alone(serve), "check": check, "tenants": tenants, "keygen": keygen, "keys": keys, "probe": probe,
-		"service": serviceWord, "env": alone(env), "version": alone(version),
+		"service": serviceWord, "support-bundle": supportBundle, "env": alone(env), "version": alone(version),
 		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}
 }

@@ -13,7 +13,6 @@ const (
 )
 
 var contactNames = map[contact][2]string{
-	nobody:   {"ingen", "nobody"},
 	vendor:   {"leverandøren av journalsystemet", "the supplier of your record system"},
 	operator: {"IT-drift (den som har satt opp sidecaren)", "IT operations (whoever set up the sidecar)"},
 	clinic:   {"virksomhetens leder eller Altinn-ansvarlige", "the organization's manager, or who handles Altinn there"},

@@ -32,11 +32,11 @@ func (l level) String() string { return [...]string{"good", "note", "bad"}[l] }
 type trouble struct {
 	level level
 	kind  string // names its words
-	// count, of what; at, what the words speak of; tenant and code, of a refusal
+	// What the words speak of, as far as the kind has it:
 	count   int
 	at      time.Time
 	span    time.Duration
-	name    string
+	name    string // of an upstream or a tenant
 	refusal *Refusal
 }
 
@@ -69,7 +69,8 @@ func clientRefused(s *Status) []trouble {
 }
 
 func helseIDDown(s *Status) []trouble {
-	return one(!s.HelseID.Down.IsZero(), trouble{level: bad, kind: "helseid-down", at: s.HelseID.Down})
+	h := s.HelseID
+	return one(!h.Down.IsZero() && s.since(h.Failed) < recent, trouble{level: bad, kind: "helseid-down", at: s.HelseID.Down})
 }
 
 // clock: what is made up for is only spoken of; the rest of it stops calls.
@@ -139,16 +140,17 @@ func clientKey(s *Status) []trouble {
 
 func tenants(s *Status) []trouble {
 	var first *Refusal
+	name := ""
 	count := 0
 	for _, t := range s.Tenants {
 		if t.Trouble == nil || s.since(t.Trouble.At) > recent {
 			continue
 		}
 		if count++; first == nil {
-			first = t.Trouble
+			first, name = t.Trouble, t.whole()
 		}
 	}
-	return one(count > 0, trouble{level: bad, kind: "tenants", count: count, refusal: first})
+	return one(count > 0, trouble{level: bad, kind: "tenants", count: count, name: name, refusal: first})
 }
 
 func registry(s *Status) []trouble {

@@ -16,7 +16,7 @@ type Status struct {
 	Upstreams []Upstream `json:"upstreams"`
 	Clock     Clock      `json:"clock"`
 	ClientKey ClientKey  `json:"client_key"`
-	Sessions  LogIns   `json:"sessions"`
+	Sessions  LogIns     `json:"sessions"`
 	Registry  Registry   `json:"registry"`
 
 	// Tenants are those with trouble first, then those with tokens, then others of

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"path/filepath"
 	"time"
 )
 
@@ -105,7 +106,7 @@ func writeHTML(w http.ResponseWriter, r *http.Request, p htmlPage) {
 func (r reader) view(s Status) statusView {
 	v := statusView{
 		Status: s, Language: "nb", Style: template.CSS(style + statusStyle), First: r.fine(s), Role: "status",
-		Parties: r.parties(s), TenantRows: r.tenantRows(s), RefusalRows: r.refusalRows(s), Facts: r.facts(s), Faults: s.Registry.Faults,
+		Parties: r.parties(s), TenantRows: r.tenantRows(s), RefusalRows: r.refusalRows(s), Facts: r.facts(s), Faults: faultLines(s.Registry.Faults),
 		Written: s.Now.Format("2006-01-02 15:04:05 MST"),
 	}
 	if r.english {
@@ -171,7 +172,7 @@ func (r reader) parties(s Status) []statusRow {
 func (r reader) tenantRows(s Status) []statusRow {
 	var rows []statusRow
 	for _, t := range s.Tenants {
-		row := statusRow{Name: t.title(), Detail: t.detail(), State: r.say("klar, ingen token nå", "ready, no token now")}
+		row := statusRow{Name: t.title(), Detail: t.numbers() + ", journal " + t.Journal, State: r.say("klar, ingen token nå", "ready, no token now")}
 		switch {
 		case t.Trouble != nil:
 			says := r.refusal(*t.Trouble)
@@ -186,6 +187,16 @@ func (r reader) tenantRows(s Status) []statusRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// faultLines are faults without the folders of their files: the page names the whole
+// path elsewhere.
+func faultLines(faults []Fault) []Fault {
+	var lines []Fault
+	for _, f := range faults {
+		lines = append(lines, Fault{filepath.Base(f.Where), f.Problem, f.Mend})
+	}
+	return lines
 }
 
 // title is what a person calls a tenant.
@@ -203,12 +214,19 @@ func (t Tenant) title() string {
 	return t.Parent
 }
 
-func (t Tenant) detail() string {
-	numbers := t.Parent
-	if t.Child != "" {
-		numbers += " / " + t.Child
+func (t Tenant) numbers() string {
+	if t.Child == "" {
+		return t.Parent
 	}
-	return numbers + ", journal " + t.Journal
+	return t.Parent + " / " + t.Child
+}
+
+// whole names a tenant where nothing beside it does.
+func (t Tenant) whole() string {
+	if t.Name == "" && t.Alias == "" {
+		return t.numbers()
+	}
+	return t.title() + ", " + t.numbers()
 }
 
 // code is a refusal's code with what NHN will ask for.
@@ -249,7 +267,7 @@ func (r reader) facts(s Status) []statusFact {
 		{r.say("Nøkkel hos HelseID", "Key at HelseID"), r.keyFact(s.ClientKey)},
 	}
 	if s.Registry.File != "" {
-		facts = append(facts, statusFact{r.say("Register", "Register"), r.say("%d virksomheter, lest %s, %s", "%d organizations, read %s, %s",
+		facts = append(facts, statusFact{r.say("Register", "Register"), r.say("%d i registeret, lest %s, %s", "%d listed, read %s, %s",
 			s.Registry.Tenants, r.ago(s.Registry.Loaded), s.Registry.File)})
 	}
 	return append(facts, statusFact{"Sidecar", r.say("versjon %s, startet %s", "version %s, started %s", s.Version, r.ago(s.Started))})

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -34,12 +33,18 @@ func (r reader) clock(t time.Time) string {
 	return t.Format("2006-01-02 15:04")
 }
 
+// justNow is how long ago nobody counts seconds.
+const justNow = 10 * time.Second
+
 // ago is a moment, and how long it is past or ahead.
 func (r reader) ago(t time.Time) string {
 	if t.IsZero() {
 		return r.say("aldri", "never")
 	}
 	d := r.now.Sub(t)
+	if 0 <= d && d < justNow {
+		return r.say("%s (nettopp)", "%s (just now)", r.clock(t))
+	}
 	if d < 0 {
 		return r.say("%s (om %s)", "%s (in %s)", r.clock(t), r.span(-d))
 	}
@@ -59,6 +64,7 @@ func (r reader) span(d time.Duration) string {
 	return r.say("%d døgn", "%d days", int(d/(24*time.Hour)))
 }
 
+// contact names whom to call, "" for nobody.
 func (r reader) contact(c contact) string {
 	names := contactNames[c]
 	return r.say(names[0], names[1])
@@ -91,9 +97,7 @@ func (r reader) advice(t trouble) advice {
 	default:
 		a.text, c = r.plain(t)
 	}
-	if c != nobody {
-		a.Call = r.contact(c)
-	}
+	a.Call = r.contact(c)
 	return a
 }
 
@@ -107,7 +111,7 @@ func (r reader) refused(t trouble) text {
 			says.Body = r.say("Se listen nedenfor.", "See the list below.")
 			return says
 		}
-		says.Body += r.say(" Gjelder %s.", " It concerns %s.", t.refusal.organization())
+		says.Body += r.say(" Gjelder %s.", " It concerns %s.", t.name)
 	case "callers":
 		says.Body = r.say("Sidecaren avviste et kall fra journalsystemet kl. %s: %s. %s", "The sidecar refused a call of the record system at %s: %s. %s",
 			r.clock(t.at), says.Title, says.Body)
@@ -117,9 +121,6 @@ func (r reader) refused(t trouble) text {
 	}
 	return says
 }
-
-// organization is the number that a refusal is about.
-func (r Refusal) organization() string { return cmp.Or(r.Child, r.Parent) }
 
 func (r reader) wrongClock(t trouble) text {
 	by := r.say("%s for sakte", "%s slow", r.span(t.span))

@@ -1,6 +1,9 @@
 package helseid
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // KeyRing holds the client key in use and the one it replaced. A new key may reach us before HelseID knows it, or be
 // the wrong one altogether; then the old one goes on. Safe for concurrent use.
@@ -9,12 +12,13 @@ type KeyRing struct {
 	current    *ClientKey
 	other      *ClientKey // the one replaced, or the one set aside; may be nil
 	worked     map[*ClientKey]bool
-	generation int // counts Replace
+	generation int       // counts Replace
+	since      time.Time // when current came into use
 }
 
 // NewKeyRing starts with one key.
 func NewKeyRing(k *ClientKey) *KeyRing {
-	return &KeyRing{current: k, worked: make(map[*ClientKey]bool)}
+	return &KeyRing{current: k, worked: make(map[*ClientKey]bool), since: time.Now()}
 }
 
 // Current is the key that signs now.
@@ -22,6 +26,13 @@ func (r *KeyRing) Current() *ClientKey {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.current
+}
+
+// InUse is the key that signs now, and since when it does.
+func (r *KeyRing) InUse() (k *ClientKey, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current, r.since
 }
 
 // Replace takes a new key into use and keeps the old one at hand. The same key again (same thumbprint, kid and alg)
@@ -35,7 +46,7 @@ func (r *KeyRing) Replace(k *ClientKey) {
 	}
 	old := r.current
 	r.worked = map[*ClientKey]bool{old: r.worked[old]}
-	r.current, r.other = k, old
+	r.current, r.other, r.since = k, old, time.Now()
 	r.generation++
 }
 
@@ -68,7 +79,7 @@ func (r *KeyRing) rejected(k *ClientKey) (again bool, setAside *ClientKey) {
 	if r.other == nil {
 		return false, nil
 	}
-	r.current, r.other = r.other, k
+	r.current, r.other, r.since = r.other, k, time.Now()
 	if r.worked[r.current] {
 		return true, k
 	}
