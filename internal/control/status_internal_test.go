@@ -176,3 +176,22 @@ func TestStatusIsEscaped(t *testing.T) {
 		t.Error("the name is missing")
 	}
 }
+
+// docs/status.md has a line for each opening there is.
+func TestOpeningsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/status.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digits := regexp.MustCompile(`[0-9]+ (sekunder|timer|seconds|hours)|for (fort|sakte)|fast|slow`)
+	plain := func(s string) string { return digits.ReplaceAllString(s, "…") }
+	known := plain(string(page))
+	for name, c := range troubled {
+		if strings.HasPrefix(c.en, "Title of ") {
+			continue // the words of a refusal: docs/refusals.md
+		}
+		if line := plain("| " + c.no + " / " + c.en + " |"); !strings.Contains(known, line) {
+			t.Errorf("%s: docs/status.md lacks %q", name, line)
+		}
+	}
+}
