@@ -23,7 +23,8 @@ const (
 )
 
 // witness remembers what happened last, for the status page. What every call passes
-// costs it one atomic store; the rest is for when something went wrong.
+// costs it one atomic store; the rest is for when something went wrong. A nil witness
+// remembers nothing: commands that serve nobody have none.
 type witness struct {
 	started time.Time
 	version string
@@ -64,6 +65,9 @@ const statusBits = 10
 
 // answer notes an answer of SFM.
 func (w *witness) answer(a proxy.Answer) {
+	if w == nil {
+		return
+	}
 	if last, ok := w.answers[a.Ask.Upstream.Name]; ok {
 		last.Store(time.Now().UnixMilli()<<statusBits | int64(a.Status)&(1<<statusBits-1))
 	}
@@ -75,6 +79,9 @@ var aboutTenant = []string{"tenant-not-delegated", "tenant-refused", "tenant-ter
 // refused notes a refusal. The request id is the caller's own word, and a reason may
 // be HelseID's: they are masked like what is logged.
 func (w *witness) refused(r proxy.Refused) {
+	if w == nil {
+		return
+	}
 	made := control.Refusal{
 		At: r.At, Code: r.Code, Title: r.Title, Hint: telemetry.Mask(r.Hint), Origin: r.Origin, Reason: telemetry.Mask(r.Reason),
 		HID: telemetry.Mask(r.HID), RequestID: telemetry.Mask(r.RequestID), Upstream: r.Upstream,
@@ -97,10 +104,17 @@ func (w *witness) refused(r proxy.Refused) {
 }
 
 // minted notes that a tenant has a token.
-func (w *witness) minted(t tenantmap.Tenant) { w.troubled.Remove(t.Folded()) }
+func (w *witness) minted(t tenantmap.Tenant) {
+	if w != nil {
+		w.troubled.Remove(t.Folded())
+	}
+}
 
 // asked notes how a request to HelseID ended.
 func (w *witness) asked(outcome string) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch now := time.Now(); outcome {
