@@ -210,6 +210,17 @@ func TestSupportBundle(t *testing.T) {
 	replaceFile(t, tenants, good+"  x: {parent: \""+pid+"\", "+pid+": 1, journal: eyJhbGciOiJFUzI1NiJ9.e30.c2ln}\n")
 	eventually(t, "the broken registry", func() bool { return w.metric("sfm_sidecar_registry_broken") == 1 })
 
+	for _, path := range []string{"/", "/support"} { // as they come, before the command masks once more
+		text := string(w.admin(http.MethodGet, path, "Sidecar-Key", callerKey).body)
+		for what, secret := range map[string]string{"number": pid, "key": callerKey, "handle": handle, "token": "eyJ", "name": "Kari", "query": "PatientNiN"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s shows the %s", path, what)
+			}
+		}
+		if !strings.Contains(text, "tenant-unknown") {
+			t.Errorf("%s does not show the refusal", path)
+		}
+	}
 	file := filepath.Join(folder, "bundle.zip")
 	env := []string{"SIDECAR_ADMIN_LISTEN=" + w.sidecar.AdminAddr(), "SIDECAR_STORE_KEY=" + storeKey}
 	code, stdout, stderr := w.run(t, env, "support-bundle", "-o", file)

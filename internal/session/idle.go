@@ -89,7 +89,7 @@ func (m *Manager) unwatch(id string) {
 		timer.Stop()
 		delete(b.idle, id)
 	}
-	delete(b.ends, id)
+	delete(b.ends, id) // of one that ran out by itself, which nothing writes any more
 }
 
 // look ends a session that was not used for too long, although nobody calls: its

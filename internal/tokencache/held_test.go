@@ -40,3 +40,18 @@ func TestHeld(t *testing.T) {
 		}
 	})
 }
+
+// While a laptop slept, its timers did not run: what expired meanwhile is still in
+// memory, and is not told of.
+func TestHeldAfterSleep(t *testing.T) {
+	slept := time.Duration(0)
+	opts := defaults()
+	opts.Wall = func() time.Time { return time.Now().Add(slept) }
+	inBubble(t, opts, func(t *testing.T, c *Cache) {
+		want(t, c, &mill{lifetime: hour}, 1)
+		slept = 2 * hour
+		if held := slices.Collect(c.Held()); len(held) != 0 || c.Entries() != 1 {
+			t.Errorf("told of %+v, %d in memory", held, c.Entries())
+		}
+	})
+}
