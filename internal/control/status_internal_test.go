@@ -70,7 +70,9 @@ var troubled = map[string]struct {
 		"Virksomheten har ikke gitt leverandøren rettigheter i Altinn", "Title of tenant-not-delegated", clinic},
 	"tenants":         {func(s *Status) { s.Tenants = troubledTenants(time.Minute, 3) }, bad, "3 virksomheter kan ikke bruke SFM nå", "3 organizations can't use SFM now", clinic},
 	"tenant long ago": {func(s *Status) { s.Tenants = troubledTenants(16*time.Minute, 1) }, good, "Alt er i orden", "All is well", nobody},
-	"registry": {func(s *Status) { s.Registry = Registry{File: "/etc/t.yaml", Faults: []Fault{{Where: "/etc/t.yaml:3", Problem: "p", Mend: "m"}}} }, note,
+	"registry": {func(s *Status) {
+		s.Registry = Registry{File: "/etc/t.yaml", Faults: []Fault{{Where: "/etc/t.yaml:3", Problem: "p", Mend: "m"}}}
+	}, note,
 		"Registeret over virksomheter har feil", "The register of organizations has faults", operator},
 	"session ending": {func(s *Status) { s.Sessions.NearestEnd = noon.Add(9 * time.Minute) }, note, "En innlogging går ut kl. 12:09", "A log-in ends at 12:09", nobody},
 	"session ended":  {func(s *Status) { s.Sessions.NearestEnd = noon.Add(-time.Second) }, good, "Alt er i orden", "All is well", nobody},
