@@ -88,8 +88,8 @@ func Start(ctx context.Context, o Options) (*Sidecar, error) {
 func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logger) {
 	s.server.wait, s.server.cutOff = s.house.proxy.Wait, s.house.proxy.CutOff
 	s.server.warmUp = func(ctx context.Context) { s.house.warmUp(ctx, cfg.Keep.WarmUp) }
-	s.server.add(s.listeners.app, s.house.proxy, s.house.callers)
-	s.server.add(s.listeners.callback, s.pages(), s.house.callers)
+	s.server.add(s.listeners.app, s.house.traces.Handler(s.house.proxy), s.house.callers)
+	s.server.add(s.listeners.callback, s.house.traces.Handler(s.pages()), s.house.callers)
 	s.server.add(s.listeners.admin, s.admin(), s.house.callers)
 	s.greet(log, cfg)
 	if file := cfg.HelseID.ClientJWKFile; file != "" {

@@ -28,6 +28,7 @@ import (
 type house struct {
 	cfg     *config.Config
 	log     *slog.Logger
+	version string
 	metrics *telemetry.Metrics
 	witness *witness
 	callers *callers
@@ -44,6 +45,7 @@ type house struct {
 	cache    *tokencache.Cache
 	sfm      *sfmSessions
 	proxy    *proxy.Proxy
+	traces   *telemetry.Traces // nil while none are wanted
 }
 
 // site is what the rooms must know of the process around them.
@@ -57,10 +59,10 @@ type site struct {
 
 // build makes the rooms.
 func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
-	h := &house{cfg: cfg, log: log, metrics: telemetry.NewMetrics(at.version)}
+	h := &house{cfg: cfg, log: log, version: at.version, metrics: telemetry.NewMetrics(at.version)}
 	steps := []func() error{
 		func() (err error) { h.witness, err = newWitness(at.version, cfg.SFM.Upstreams); return err },
-		h.buildCallers, h.buildRoots, h.buildStore, h.buildKeys, h.buildHelseID,
+		h.buildCallers, h.buildRoots, h.buildTraces, h.buildStore, h.buildKeys, h.buildHelseID,
 		func() error { return h.buildSessions(at.port) },
 		h.buildTenants, h.buildCache, h.buildSFMSessions,
 		func() error { return h.buildProxy(at) },
@@ -68,6 +70,7 @@ func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
 	for _, step := range steps {
 		if err := step(); err != nil {
 			h.closeStore()
+			h.closeTraces()
 			return nil, err
 		}
 	}
@@ -114,17 +117,14 @@ func (h *house) buildHelseID() (err error) {
 	c := h.cfg.HelseID
 	h.helseID, err = helseid.New(helseid.Options{
 		Issuer: c.Issuer, ClientID: c.ClientID, Keys: h.keys, DPoP: h.key, Nonces: new(dpop.Nonces),
-		Transport: proxy.NewTransport(proxy.TransportOptions{CA: h.roots, Proxy: h.cfg.Keep.Proxy()}),
+		Transport: h.traces.HelseID(proxy.NewTransport(proxy.TransportOptions{CA: h.roots, Proxy: h.cfg.Keep.Proxy()})),
 		Tenancy:   c.Tenancy, AssertionLifetime: c.AssertionLifetime, AssertionClaim: c.AssertionClaim,
 		ParentOnlyForm: c.ParentOnlyForm, Resource: c.Resource, SupplierOrgnr: c.SupplierOrgnr,
 		SubjectAudience: c.SubjectAudience,
 		ClaimNames:      c.ClaimNames, Timeout: c.Timeout, Concurrency: c.Concurrency,
 		SystemClock: h.cfg.Keep.Clock == config.ClockSystem,
 		Observe: helseid.Events{
-			Request: func(grant, outcome string, took time.Duration) {
-				h.metrics.TokenRequest(grant, outcome, took)
-				h.witness.asked(outcome)
-			},
+			Begin: h.tokenRequestBegins, Request: h.tokenRequestEnded,
 			NonceChallenge: func() { h.metrics.NonceChallenge("helseid") },
 			Skew:           func(d time.Duration) { h.metrics.Skew("helseid", d) },
 			Warn:           h.warn,
@@ -136,7 +136,7 @@ func (h *house) buildHelseID() (err error) {
 func (h *house) buildSessions(port string) (err error) {
 	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
 	h.sessions, err = session.New(session.Options{
-		Store: h.store, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
+		Store: countedStore{h.store, h.metrics.StoreError}, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
 		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
@@ -224,11 +224,9 @@ func (h *house) buildProxy(at site) (err error) {
 			CallerKey: h.cfg.Listen.CallerKey.Reveal(), Caller: h.callers.check, BrowserPage: control.BrowserPage,
 		},
 		Observe: proxy.Events{
-			Refusal: h.metrics.Refusal,
-			Refused: h.witness.refused,
-			Done: func(c proxy.Call) {
-				h.metrics.Request(c.Upstream, c.Method, fmt.Sprint(c.Status), c.Whole, c.Added)
-			},
+			Refusal:        h.metrics.Refusal,
+			Refused:        h.witness.refused,
+			Done:           h.callEnded,
 			NonceChallenge: func() { h.metrics.NonceChallenge("sfm") },
 		},
 	})
@@ -255,14 +253,14 @@ func (h *house) transport() http.RoundTripper {
 		ResponseTimeout: h.cfg.SFM.ResponseTimeout, CA: h.roots, Proxy: h.cfg.Keep.Proxy(),
 	})
 	if h.key == nil {
-		return base
+		return h.traces.SFM(base)
 	}
-	return &dpop.Transport{Base: base, Key: h.key, Nonces: new(dpop.Nonces), Now: h.helseID.Now}
+	return h.traces.SFM(&dpop.Transport{Base: base, Key: h.key, Nonces: new(dpop.Nonces), Now: h.helseID.Now})
 }
 
 func (h *house) tokens() *tokens {
 	t := &tokens{
-		cache: h.cache, sessions: h.sessions, helseID: h.helseID, warn: h.warn,
+		cache: h.cache, sessions: h.sessions, helseID: h.helseID, warn: h.warn, traces: h.traces,
 		issuer: h.cfg.HelseID.Issuer, clientID: h.cfg.HelseID.ClientID, resource: h.cfg.HelseID.Resource,
 		loginScopes: h.cfg.HelseID.LoginScopes,
 		narrow:      len(h.cfg.AllLoginScopes())-len(h.cfg.HelseID.LoginScopes) > 1,
@@ -284,4 +282,5 @@ func (h *house) close() {
 	h.cache.Close()
 	h.sessions.Close()
 	h.closeStore()
+	h.closeTraces()
 }

@@ -83,7 +83,7 @@ func newWorld(t testing.TB, s setup) *world {
 		"SFM_UPSTREAMS=basis=" + sim.SFM + ",session=" + sim.SFM,
 		"SIDECAR_LISTEN=127.0.0.1:0", "SIDECAR_ADMIN_LISTEN=127.0.0.1:0", "SIDECAR_MAX_SIGTERM_DELAY=10s",
 		"LOG_LEVEL=debug", "LOG_FORMAT=json",
-	}, expand(s.env, sim)...)
+	}, append(traced(t), expand(s.env, sim)...)...)
 	w.start(w.env)
 	return w
 }

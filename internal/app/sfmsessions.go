@@ -14,6 +14,7 @@ import (
 	"sfm-sidecar/internal/keepalive"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/telemetry"
 	"sfm-sidecar/internal/tenantmap"
 	"sfm-sidecar/internal/tokencache"
 )
@@ -138,9 +139,21 @@ func (s *sfmSessions) depending(k tokencache.Key) []keepalive.Key {
 	return all
 }
 
-// post is the keeper's Post option. There is one extra attempt at most, and only after
-// a 401 that asks for another nonce.
+// post is the keeper's Post option, in a span of its own.
 func (s *sfmSessions) post(ctx context.Context, k keepalive.Key, path string, t keepalive.Token) (int, error) {
+	ctx, span := s.tokens.traces.Start(ctx, "call about an SFM session", telemetry.AttrUpstream, k.Upstream)
+	status, err := s.insist(ctx, k, path, t)
+	how := outcome(err)
+	if err == nil && (status < http.StatusOK || status >= http.StatusMultipleChoices) {
+		how = "refused"
+	}
+	span.End(how)
+	return status, err
+}
+
+// insist makes a call about a session. There is one extra attempt at most, and only after
+// a 401 that asks for another nonce.
+func (s *sfmSessions) insist(ctx context.Context, k keepalive.Key, path string, t keepalive.Token) (int, error) {
 	u := s.upstreams[k.Upstream]
 	address := u.URL.Scheme + "://" + u.URL.Host + strings.TrimRight(u.URL.EscapedPath(), "/") + path
 	for again := true; ; again = false {

@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"sfm-sidecar/internal/config"
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/telemetry"
 	"sfm-sidecar/internal/tokencache"
 )
 
@@ -28,11 +30,17 @@ type tokens struct {
 	// were asked for at log-in (contract 7.7).
 	narrow bool
 	warn   func(msg string, attrs ...slog.Attr)
+	traces *telemetry.Traces
 }
 
 // Token implements [proxy.Tokens].
 func (t *tokens) Token(ctx context.Context, a proxy.Ask) (proxy.Token, error) {
-	token, source, err := t.cache.Obtain(ctx, t.key(a), t.mint(a))
+	began := time.Now()
+	token, source, err := t.cache.Obtain(ctx, t.key(a), t.traced(a.Person.Grant, t.mint(a)))
+	if err != nil || source != tokencache.Hit {
+		t.traces.Waited(ctx, "wait for a token", began,
+			telemetry.AttrGrant, a.Person.Grant, telemetry.AttrSource, string(source), telemetry.AttrOutcome, outcome(err))
+	}
 	if err != nil {
 		return proxy.Token{}, err
 	}
@@ -75,6 +83,20 @@ func (t *tokens) mint(a proxy.Ask) tokencache.Mint {
 	id := a.Person.ID
 	return func(ctx context.Context) (*tokencache.Token, error) {
 		return t.cached(t.sessions.Refresh(ctx, id, r))
+	}
+}
+
+// traced makes a span of a fetch: it outlives the call that began it, and serves others
+// too, so that it is not the same as waiting for it.
+func (t *tokens) traced(grant string, mint tokencache.Mint) tokencache.Mint {
+	if t.traces == nil {
+		return mint
+	}
+	return func(ctx context.Context) (*tokencache.Token, error) {
+		ctx, span := t.traces.Start(ctx, "fetch a token", telemetry.AttrGrant, grant)
+		token, err := mint(ctx)
+		span.End(outcome(err))
+		return token, err
 	}
 }
 

@@ -25,6 +25,7 @@ func check(c *Config, vars map[string]string, found *findings) {
 	checkKeep(&c.Keep, found)
 	checkKeyring(&c.Keep, found)
 	checkTimes(c, vars, found)
+	checkTraces(&c.Traces, found)
 }
 
 // checkChoices checks the variables whose values are words from a list.

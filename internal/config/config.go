@@ -69,6 +69,7 @@ type Config struct {
 	Listen  Listen
 	Keep    Keep
 	Log     Log
+	Traces  Traces
 }
 
 // HelseID is what the sidecar needs to know about the token issuer and about
@@ -165,10 +166,8 @@ type Keep struct {
 
 // Log is how the sidecar tells what it does.
 type Log struct {
-	Level          string `env:"LOG_LEVEL" envDefault:"info"`
-	Format         string `env:"LOG_FORMAT" envDefault:"auto"`
-	OTLPEndpoint   string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
-	TracesEndpoint string `env:"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"`
+	Level  string `env:"LOG_LEVEL" envDefault:"info"`
+	Format string `env:"LOG_FORMAT" envDefault:"auto"`
 }
 
 // AllLoginScopes returns the scopes to ask for at log-in: the log-in scopes, then

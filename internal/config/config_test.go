@@ -104,6 +104,10 @@ func TestDefaults(t *testing.T) {
 			MaxSigtermDelay: 130 * time.Second,
 		},
 		Log: config.Log{Level: "info", Format: "auto"},
+		Traces: config.Traces{
+			OTLPProtocol: "http/protobuf", OTLPCompression: "none", SDKDisabled: "false", TracesExporter: "otlp",
+			Sampler: "parentbased_always_on",
+		},
 	}
 	got := mustLoad(t, with())
 	if diff := cmp.Diff(want, got); diff != "" {

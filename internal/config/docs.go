@@ -6,9 +6,10 @@ const (
 	sectionSFM       = "SFM and tenants"
 	sectionListeners = "Listeners and callers"
 	sectionRunning   = "Keeping, running, seeing"
+	sectionTraces    = "Traces (OpenTelemetry's own variables)"
 )
 
-var sections = []string{sectionHelseID, sectionSFM, sectionListeners, sectionRunning}
+var sections = []string{sectionHelseID, sectionSFM, sectionListeners, sectionRunning, sectionTraces}
 
 // preface opens docs/configuration.md.
 const preface = `# Configuration
@@ -111,6 +112,22 @@ var meanings = map[string]wording{
 	"LOG_LEVEL":                 {sectionRunning, "", "`debug`, `info`, `warn` or `error`"},
 	"LOG_FORMAT":                {sectionRunning, "", "`auto` = coloured text on a terminal, JSON otherwise; `text`, `json`"},
 
-	"OTEL_EXPORTER_OTLP_ENDPOINT":        {sectionRunning, "", "OpenTelemetry's own variable: traces leave only when an endpoint is set"},
-	"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": {sectionRunning, "", "OpenTelemetry's own variable: an endpoint for traces alone"},
+	"OTEL_EXPORTER_OTLP_ENDPOINT":           {sectionTraces, "", "the OpenTelemetry collector, a URL; traces go to `/v1/traces` beneath it. Neither user nor query: what is secret belongs in `OTEL_EXPORTER_OTLP_HEADERS`"},
+	"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":    {sectionTraces, "", "the very URL that traces are sent to, instead"},
+	"OTEL_EXPORTER_OTLP_HEADERS":            {sectionTraces, "", "headers for the collector (a key, say): `name=value` pairs, comma separated, percent-encoded"},
+	"OTEL_EXPORTER_OTLP_TRACES_HEADERS":     {sectionTraces, "", "the same for traces alone, instead"},
+	"OTEL_EXPORTER_OTLP_PROTOCOL":           {sectionTraces, "", "`http/protobuf`, the only one that is spoken here; `grpc` and `http/json` are faults when an endpoint is set"},
+	"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL":    {sectionTraces, "", "the same for traces alone, instead"},
+	"OTEL_EXPORTER_OTLP_TIMEOUT":            {sectionTraces, "`10000`", "how long a batch of traces is tried to be delivered, in milliseconds, further tries included"},
+	"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT":     {sectionTraces, "", "the same for traces alone, instead"},
+	"OTEL_EXPORTER_OTLP_COMPRESSION":        {sectionTraces, "", "`gzip` or `none`"},
+	"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": {sectionTraces, "", "the same for traces alone, instead"},
+	"OTEL_EXPORTER_OTLP_CERTIFICATE":        {sectionTraces, "the trusted ones", "file of the certificates, PEM, that the collector's is judged by"},
+	"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": {sectionTraces, "", "the same for traces alone, instead"},
+	"OTEL_SDK_DISABLED":                     {sectionTraces, "", "`true`: no traces, whatever else is set"},
+	"OTEL_TRACES_EXPORTER":                  {sectionTraces, "", "`otlp`, or `none`: no traces"},
+	"OTEL_SERVICE_NAME":                     {sectionTraces, "`sfm-sidecar`", "the service's name in traces"},
+	"OTEL_RESOURCE_ATTRIBUTES":              {sectionTraces, "", "further attributes of the service: `name=value` pairs, comma separated, percent-encoded"},
+	"OTEL_TRACES_SAMPLER":                   {sectionTraces, "", "which traces are kept: `always_on`, `always_off`, `traceidratio`, or one of them behind `parentbased_`: then the caller's decision counts, where there is one"},
+	"OTEL_TRACES_SAMPLER_ARG":               {sectionTraces, "`1`", "the share of `traceidratio`, from 0 to 1"},
 }

@@ -147,8 +147,12 @@ func TestFaults(t *testing.T) {
 		{[]string{"SIDECAR_AUDIT_FILE=/a"}, "SIDECAR_AUDIT_FILE", "not yet"},
 		{[]string{"LOG_LEVEL=trace"}, "LOG_LEVEL", "debug, info"},
 		{[]string{"LOG_FORMAT=xml"}, "LOG_FORMAT", "json"},
-		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://x"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "not yet"},
-		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://x"}, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "not yet"},
+		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "no http or https"},
+		{[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://x?key=k"}, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://u:p@x"}, "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://x", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"},
+		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://x", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json"}, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"},
+		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://x", "OTEL_EXPORTER_OTLP_CERTIFICATE=" + os.DevNull}, "OTEL_EXPORTER_OTLP_CERTIFICATE", "PEM"},
 	}
 	for _, test := range tests {
 		t.Run(strings.Join(test.set, " "), func(t *testing.T) {

@@ -17,8 +17,6 @@ var notYet = []struct {
 	{"SIDECAR_STORE", not(StoreMemory), "a shared store", unsetIt},
 	{"SIDECAR_STORE_KEY", anything, "a shared store", unsetIt},
 	{"SIDECAR_AUDIT_FILE", anything, "an audit stream", unsetIt},
-	{"OTEL_EXPORTER_OTLP_ENDPOINT", anything, "exporting traces", unsetIt},
-	{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", anything, "exporting traces", unsetIt},
 }
 
 const unsetIt = "unset it"

@@ -32,7 +32,10 @@ type query struct {
 
 // call sends a query, repeating it where that is due, and returns the answer with which HelseID granted it.
 func (c *Client) call(ctx context.Context, q query) (a *answer, err error) {
-	defer func(began time.Time) { c.observe(q.name, began, err) }(time.Now())
+	if c.opt.Observe.Begin != nil {
+		ctx = c.opt.Observe.Begin(ctx, q.name)
+	}
+	defer func(began time.Time) { c.observe(ctx, q.name, began, err) }(time.Now())
 	sent := new(atomic.Bool)
 	limited, cancel := c.within(ctx, q.patient, sent)
 	defer cancel()

@@ -60,7 +60,10 @@ type Events struct {
 	// revocation; outcome is "ok",
 	// "canceled" or the code of the refusal. The nonce handshake is part of one request; one that the brake or an
 	// outage kept from being sent counts too.
-	Request func(grant, outcome string, took time.Duration)
+	Request func(ctx context.Context, grant, outcome string, took time.Duration)
+	// Begin is told that such a request begins; what it returns is its context, which
+	// Request gets too. If nil, the context stays as it is.
+	Begin func(ctx context.Context, grant string) context.Context
 	// NonceChallenge is HelseID asking for a nonce.
 	NonceChallenge func()
 	// Skew is the median offset of HelseID's clock to ours, positive when ours is behind.
@@ -193,7 +196,7 @@ func (c *Client) warn(msg string, attrs ...slog.Attr) {
 }
 
 // observe reports how a request ended.
-func (c *Client) observe(name string, began time.Time, err error) {
+func (c *Client) observe(ctx context.Context, name string, began time.Time, err error) {
 	if c.opt.Observe.Request == nil {
 		return
 	}
@@ -205,7 +208,7 @@ func (c *Client) observe(name string, began time.Time, err error) {
 	} else if err != nil {
 		outcome = "internal"
 	}
-	c.opt.Observe.Request(name, outcome, time.Since(began))
+	c.opt.Observe.Request(ctx, name, outcome, time.Since(began))
 }
 
 // join writes scopes as OAuth wants them.

@@ -202,7 +202,7 @@ func (f *fake) options() Options {
 	return Options{
 		Issuer: testIssuer, ClientID: testClient, Keys: NewKeyRing(testKey(f.t)), DPoP: f.dpop, Transport: f.transport,
 		Observe: Events{
-			Request: func(grant, outcome string, _ time.Duration) {
+			Request: func(_ context.Context, grant, outcome string, _ time.Duration) {
 				f.note(func() { f.requests = append(f.requests, grant+" "+outcome) })
 			},
 			NonceChallenge: func() { f.note(func() { f.challenges++ }) },

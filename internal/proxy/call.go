@@ -184,12 +184,13 @@ func (p *Proxy) record(c *call, aborted bool) {
 	if c.left || status == 0 {
 		status = statusLeft
 	}
-	sum := Call{Method: label(c.in.Method), Status: status, Whole: now.Sub(c.started), Added: c.added(now)}
+	sum := Call{Method: label(c.in.Method), Status: status, Whole: now.Sub(c.started), Added: c.added(now),
+		Refusal: cmp.Or(c.code, c.lost), Source: c.token.Source}
 	if c.upstream != nil {
 		sum.Upstream = c.upstream.Name
 	}
 	if p.observe.Done != nil && !c.isControl {
-		p.observe.Done(sum)
+		p.observe.Done(c.in.Context(), sum)
 	}
 	level, message := c.verdict(aborted)
 	ctx := context.WithoutCancel(c.in.Context())
@@ -247,8 +248,8 @@ func (c *call) attrs(sum Call) []slog.Attr {
 	if trace != "" {
 		attrs = append(attrs, slog.String("sfm_trace_id", trace))
 	}
-	if code := cmp.Or(c.code, c.lost); code != "" {
-		attrs = append(attrs, slog.String("code", code))
+	if sum.Refusal != "" {
+		attrs = append(attrs, slog.String("code", sum.Refusal))
 	}
 	if c.cause != nil {
 		attrs = append(attrs, slog.String("cause", c.cause.Error()))

@@ -106,7 +106,7 @@ type events struct {
 func (e *events) observe() Events {
 	return Events{
 		Refusal:        func(code string) { e.mu.Lock(); e.refusals = append(e.refusals, code); e.mu.Unlock() },
-		Done:           func(c Call) { e.mu.Lock(); e.calls = append(e.calls, c); e.mu.Unlock() },
+		Done:           func(_ context.Context, c Call) { e.mu.Lock(); e.calls = append(e.calls, c); e.mu.Unlock() },
 		NonceChallenge: func() { e.mu.Lock(); e.nonces++; e.mu.Unlock() },
 	}
 }

@@ -95,8 +95,9 @@ type Events struct {
 	// Refused is called beside it for each refusal of a call on the listeners that
 	// a Proxy serves itself.
 	Refused func(Refused)
-	// Done is called once per call that was not for the control room.
-	Done func(Call)
+	// Done is called once per call that was not for the control room, with the
+	// context of its request.
+	Done func(context.Context, Call)
 	// NonceChallenge is called when SFM asked for a proof with its nonce.
 	NonceChallenge func()
 }
@@ -125,6 +126,11 @@ type Call struct {
 	Whole time.Duration
 	// Added is what the sidecar added to it: see stopwatch.
 	Added time.Duration
+	// Refusal is the code of what was refused, or of what a caller that had left
+	// would have been told; mostly empty.
+	Refusal string
+	// Source is where the token came from: see Token.
+	Source string
 }
 
 // Answer is an answer of SFM and the call it belongs to. A call that has an extra

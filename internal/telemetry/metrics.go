@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // namespace begins the name of every metric of ours.
@@ -29,6 +31,7 @@ type Metrics struct {
 	challenges *prometheus.CounterVec
 	skews      *prometheus.GaugeVec
 
+	storeErrors   *prometheus.CounterVec
 	sfmRefreshes  *prometheus.CounterVec
 	registryLoads *prometheus.CounterVec
 }
@@ -59,11 +62,12 @@ func NewMetrics(version string) *Metrics {
 		challenges: counter("dpop_nonce_challenges_total", "Answers that asked for another DPoP nonce.", "party"),
 		skews:      gauge("clock_skew_seconds", "How far a party's clock is ahead of ours.", "party"),
 
+		storeErrors:   counter("store_errors_total", "Operations of the store of sessions that failed.", "operation"),
 		registryLoads: counter("registry_loads_total", "How often the tenant registry was read anew.", "outcome"),
 		sfmRefreshes:  counter("sfm_session_refreshes_total", "What became of giving SFM a new token for an open session.", "outcome"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews, m.sfmRefreshes, m.registryLoads,
+		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews, m.storeErrors, m.sfmRefreshes, m.registryLoads,
 		buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -89,11 +93,21 @@ func buildInfo(version string) prometheus.Collector {
 
 // Request counts a finished call: its status, how long the whole of it took and
 // how much of that the sidecar added itself. The upstream is a configured name or
-// empty, never what a caller typed.
-func (m *Metrics) Request(upstream, method, status string, whole, added time.Duration) {
+// empty, never what a caller typed. ctx may hold a span, which the times then lead to.
+func (m *Metrics) Request(ctx context.Context, upstream, method, status string, whole, added time.Duration) {
 	m.requests.WithLabelValues(upstream, bounded(method), status).Inc()
-	m.durations.WithLabelValues(upstream).Observe(whole.Seconds())
-	m.overheads.WithLabelValues(upstream).Observe(max(0, added).Seconds())
+	observe(ctx, m.durations.WithLabelValues(upstream), whole)
+	observe(ctx, m.overheads.WithLabelValues(upstream), max(0, added))
+}
+
+// observe notes a time, with the trace as its exemplar if that is kept.
+func observe(ctx context.Context, to prometheus.Observer, d time.Duration) {
+	span := trace.SpanContextFromContext(ctx)
+	if exemplary, ok := to.(prometheus.ExemplarObserver); ok && span.IsSampled() {
+		exemplary.ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": span.TraceID().String()})
+		return
+	}
+	to.Observe(d.Seconds())
 }
 
 // methods are those that a label may hold. Callers may invent any other.
@@ -113,10 +127,11 @@ func bounded(method string) string {
 // Refusal counts a call that the sidecar refused. The code is the refusal's own.
 func (m *Metrics) Refusal(code string) { m.refusals.WithLabelValues(code).Inc() }
 
-// TokenRequest counts one request to HelseID's token endpoint.
-func (m *Metrics) TokenRequest(grant, outcome string, took time.Duration) {
+// TokenRequest counts one request to HelseID's token endpoint. ctx may hold a span, as
+// for Request.
+func (m *Metrics) TokenRequest(ctx context.Context, grant, outcome string, took time.Duration) {
 	m.tokens.WithLabelValues(grant, outcome).Inc()
-	m.tokenTimes.WithLabelValues(grant).Observe(took.Seconds())
+	observe(ctx, m.tokenTimes.WithLabelValues(grant), took)
 }
 
 // TokenCache counts how a call came by its token: hit, joined, fetched or renewed.
@@ -124,6 +139,10 @@ func (m *Metrics) TokenCache(result string) { m.cache.WithLabelValues(result).In
 
 // NonceChallenge counts an answer of HelseID or SFM that asked for another nonce.
 func (m *Metrics) NonceChallenge(party string) { m.challenges.WithLabelValues(party).Inc() }
+
+// StoreError counts an operation of the store of sessions that failed: get, put, take,
+// delete, watch or lock.
+func (m *Metrics) StoreError(operation string) { m.storeErrors.WithLabelValues(operation).Inc() }
 
 // Skew tells how far a party's clock is ahead of ours; negative is behind.
 func (m *Metrics) Skew(party string, ahead time.Duration) {
@@ -172,7 +191,8 @@ func (m *Metrics) live(name, help string, count func() int) {
 		func() float64 { return float64(count()) }))
 }
 
-// Handler answers with all metrics, in the form that Prometheus reads.
+// Handler answers with all metrics, in the form that Prometheus reads; in OpenMetrics',
+// which has the exemplars, to whoever asks for that.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sfm-sidecar/internal/store"
+)
+
+// countedStore tells of every operation that failed by a fault of the store, by its
+// name. That there is no such entry is none, and neither is a caller that left.
+type countedStore struct {
+	next   store.Store
+	failed func(operation string)
+}
+
+func (s countedStore) tell(operation string, err error) {
+	if err != nil && !errors.Is(err, store.ErrMissing) && !errors.Is(err, context.Canceled) {
+		s.failed(operation)
+	}
+}
+
+// Get implements [store.Store].
+func (s countedStore) Get(ctx context.Context, key store.Key) (store.Entry, error) {
+	e, err := s.next.Get(ctx, key)
+	s.tell("get", err)
+	return e, err
+}
+
+// Put implements [store.Store].
+func (s countedStore) Put(ctx context.Context, key store.Key, value []byte, ttl time.Duration) error {
+	err := s.next.Put(ctx, key, value, ttl)
+	s.tell("put", err)
+	return err
+}
+
+// Take implements [store.Store].
+func (s countedStore) Take(ctx context.Context, key store.Key) ([]byte, error) {
+	value, err := s.next.Take(ctx, key)
+	s.tell("take", err)
+	return value, err
+}
+
+// Delete implements [store.Store].
+func (s countedStore) Delete(ctx context.Context, key store.Key) error {
+	err := s.next.Delete(ctx, key)
+	s.tell("delete", err)
+	return err
+}
+
+// Watch implements [store.Store].
+func (s countedStore) Watch(ctx context.Context, key store.Key) (<-chan struct{}, func(), error) {
+	changed, stop, err := s.next.Watch(ctx, key)
+	s.tell("watch", err)
+	return changed, stop, err
+}
+
+// Lock implements [store.Store]. A wait that the caller's own time limit ended is no
+// fault of the store's.
+func (s countedStore) Lock(ctx context.Context, key store.Key) (store.Hold, error) {
+	h, err := s.next.Lock(ctx, key)
+	if ctx.Err() == nil {
+		s.tell("lock", err)
+	}
+	return h, err
+}
