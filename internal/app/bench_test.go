@@ -37,6 +37,15 @@ func BenchmarkCall(b *testing.B) {
 		handle := w.logIn("lege")
 		b.Run("sidecar/log="+level, func(b *testing.B) { calls(b, w.base+"/basis/Task", headers(handle, tenant)) })
 	}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer collector.Close()
+	for _, sampler := range []string{"always_off", "always_on"} { // a trace that is not kept is passed on all the same
+		w := newWorld(b, setup{env: []string{
+			"SFM_UPSTREAMS=basis=" + upstream.URL, "LOG_LEVEL=error", "OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL, "OTEL_TRACES_SAMPLER=" + sampler,
+		}})
+		handle := w.logIn("lege")
+		b.Run("sidecar/traces="+sampler, func(b *testing.B) { calls(b, w.base+"/basis/Task", headers(handle, tenant)) })
+	}
 }
 
 // calls sends b.N calls, several at a time.

@@ -1,0 +1,100 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sfm-sidecar/internal/config"
+)
+
+const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318"
+
+// Traces leave only when there is somewhere to send them and nothing forbids it.
+func TestTracesAreOn(t *testing.T) {
+	for _, test := range []struct {
+		set      []string
+		endpoint string
+		on       bool
+	}{
+		{nil, "", false},
+		{[]string{endpoint}, "http://collector:4318/v1/traces", true},
+		{[]string{endpoint + "/base/"}, "http://collector:4318/base/v1/traces", true},
+		{[]string{endpoint, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://other/here"}, "http://other/here", true},
+		{[]string{endpoint, "OTEL_SDK_DISABLED=True"}, "http://collector:4318/v1/traces", false},
+		{[]string{endpoint, "OTEL_SDK_DISABLED=yes"}, "http://collector:4318/v1/traces", true},
+		{[]string{endpoint, "OTEL_TRACES_EXPORTER=none"}, "http://collector:4318/v1/traces", false},
+		{[]string{endpoint, "OTEL_TRACES_EXPORTER=zipkin"}, "http://collector:4318/v1/traces", false},
+	} {
+		c := mustLoad(t, with(test.set...))
+		if c.Traces.Endpoint() != test.endpoint || c.Traces.On() != test.on {
+			t.Errorf("%v: to %q, %v", test.set, c.Traces.Endpoint(), c.Traces.On())
+		}
+	}
+}
+
+// What is said for traces alone wins over what is said for all signals.
+func TestTracesSettings(t *testing.T) {
+	c := mustLoad(t, with(endpoint,
+		"OTEL_EXPORTER_OTLP_HEADERS=a=1", "OTEL_EXPORTER_OTLP_TRACES_HEADERS= x-api-key = se%2Ccret%20key ,b=2",
+		"OTEL_EXPORTER_OTLP_TIMEOUT=1000", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT=250",
+		"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=gzip", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf",
+		"OTEL_RESOURCE_ATTRIBUTES=service.name=x,region=norge%20nord", "OTEL_SERVICE_NAME=epj", "OTEL_TRACES_SAMPLER_ARG=0.25"))
+	got := []any{c.Traces.Headers(), c.Traces.Timeout(), c.Traces.Gzip(), c.Traces.Attributes(), c.Traces.Share()}
+	want := []any{
+		map[string]string{"x-api-key": "se,cret key", "b": "2"}, 250 * time.Millisecond, true,
+		map[string]string{"service.name": "epj", "region": "norge nord"}, 0.25,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	c = mustLoad(t, with(endpoint))
+	got = []any{c.Traces.Headers(), c.Traces.Timeout(), c.Traces.Gzip(), c.Traces.Attributes(), c.Traces.Share()}
+	want = []any{map[string]string{}, 10 * time.Second, false, map[string]string{"service.name": "sfm-sidecar"}, 1.0}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+// A word that nobody knows is a warning without the value, which may be a key; and
+// none at all while no traces leave, or of a variable that is another program's.
+func TestTracesWarnings(t *testing.T) {
+	wrong := []string{
+		"OTEL_EXPORTER_OTLP_HEADERS=verysecret", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT=10s", "OTEL_EXPORTER_OTLP_COMPRESSION=verysecret",
+		"OTEL_RESOURCE_ATTRIBUTES=a=%zz", "OTEL_TRACES_SAMPLER=verysecret", "OTEL_TRACES_SAMPLER_ARG=NaN", "OTEL_EXPORTER_OTLP_PROTOCOL=verysecret",
+	}
+	_, warnings, err := config.Load(with(append(wrong, endpoint, "OTEL_METRICS_EXPORTER=x", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=x")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	warned := make(map[string]bool)
+	for _, w := range warnings {
+		warned[w.Variable] = true
+		if strings.Contains(w.String(), "verysecret") {
+			t.Errorf("%s repeats the value", w.Variable)
+		}
+	}
+	for _, set := range wrong {
+		if name, _, _ := strings.Cut(set, "="); !warned[name] {
+			t.Errorf("no warning of %s", name)
+		}
+	}
+	for name := range warned {
+		if strings.Contains(name, "METRICS") {
+			t.Errorf("a warning of %s", name)
+		}
+	}
+	if _, warnings, err = config.Load(with(wrong...)); err != nil || strings.Contains(stringOf(warnings), "OTEL_") {
+		t.Errorf("without an endpoint: %v, %v", warnings, err)
+	}
+}
+
+func stringOf(warnings []config.Warning) string {
+	var all strings.Builder
+	for _, w := range warnings {
+		all.WriteString(w.String())
+	}
+	return all.String()
+}
