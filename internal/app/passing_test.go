@@ -47,7 +47,7 @@ func caller(t *testing.T, s setup) (*world, []string) {
 // speaks to SFM arrives as it was sent.
 func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
-	w, good := caller(t, setup{})
+	w, good := caller(t, setup{env: []string{"OTEL_SDK_DISABLED=true"}}) // TestTraceOfACall has the other case
 	private := []string{
 		"Authorization", "Basic c3ludGhldGljOnN5bnRoZXRpYw==", "DPoP", "synthetic", "Cookie", "a=b", "Forwarded", "for=192.0.2.1",
 		"X-Forwarded-For", "192.0.2.1", "X-Forwarded-Host", "epj.example", "X-Forwarded-Proto", "https", "X-Forwarded-Anything", "x",
