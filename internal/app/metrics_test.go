@@ -240,37 +240,6 @@ func checkDocumentation(t *testing.T, text string) {
 	}
 }
 
-// TestDashboard holds the dashboard and the documentation to metrics that exist.
-func TestDashboard(t *testing.T) {
-	known := maps.Clone(ofContract)
-	maps.Copy(known, beyond)
-	names := regexp.MustCompile(`\b` + prefix + `[a-z_]+`)
-	for file, all := range map[string]bool{"../../docs/grafana/sfm-sidecar.json": true, "../../docs/observability.md": false} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		used := make(map[string]bool)
-		for _, name := range names.FindAllString(string(text), -1) {
-			name = strings.TrimPrefix(name, prefix)
-			for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-				if base, ok := strings.CutSuffix(name, suffix); ok && known[base].kind == "histogram" {
-					name = base
-				}
-			}
-			if _, ok := known[name]; !ok {
-				t.Errorf("%s names %s%s, which there is not", filepath.Base(file), prefix, name)
-			}
-			used[name] = true
-		}
-		for name := range known {
-			if all && !used[name] {
-				t.Errorf("%s does not show %s", filepath.Base(file), name)
-			}
-		}
-	}
-}
-
 // A collector's headers hold its key: "sidecar env" hides them.
 func TestCollectorHeadersAreHidden(t *testing.T) {
 	t.Parallel()

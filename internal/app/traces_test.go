@@ -6,7 +6,9 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -122,6 +124,64 @@ func (s *traceparents) check(t *testing.T) {
 	}
 	if continued == 0 {
 		t.Error("HelseID got no traceparent of the trace")
+	}
+}
+
+// Many calls that want the same token wait for one fetch; each says so in its trace.
+func TestTraceOfJoinedCalls(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t)
+	slow := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-time.After(200 * time.Millisecond) // a slow HelseID
+			next.ServeHTTP(w, r)
+		})
+	}
+	w := newWorld(t, setup{helseID: slow, env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.URL}})
+	handle := w.logIn("lege")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			r := w.request(http.MethodGet, "/basis/Task", "", append(headers(handle, simulator.Tenants()[0]), "Traceparent", traceparent)...)
+			if a, err := w.do(r); err != nil || a.status != http.StatusOK {
+				t.Errorf("status %d, %v", a.status, err)
+			}
+		})
+	}
+	all.Wait()
+	w.end()
+	from := make(map[string]int)
+	for _, s := range c.of(traceID, "wait for a token") {
+		from[s.attrs["sidecar.token.source"]]++
+	}
+	if from["fetched"] != 1 || from["joined"] == 0 || from["hit"] != 0 {
+		t.Errorf("the calls waited for tokens from %v", from)
+	}
+	c.one(t, traceID, "fetch a token")
+}
+
+// What is done without a call has a trace of its own.
+func TestTraceOfKeepingASession(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t)
+	w := shortLived(t, 5, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL)
+	handle, tenant := w.logIn("lege"), simulator.Tenants()[0]
+	w.sfmSession(handle, tenant)
+	eventually(t, "a refresh", func() bool { return w.atSFM(tenant.Parent).NewTokens >= 1 })
+	w.end()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is := func(name string) func(span) bool { return func(s span) bool { return s.name == name } }
+	i := slices.IndexFunc(c.spans, is("call about an SFM session"))
+	if i < 0 {
+		t.Fatal("there is no span of it")
+	}
+	kept := c.spans[i]
+	if kept.attrs["sidecar.outcome"] != "ok" || kept.attrs["sidecar.upstream"] != "session" || kept.failed {
+		t.Errorf("it says %+v", kept)
+	}
+	if !slices.ContainsFunc(c.spans, func(s span) bool { return s.name == "POST SFM" && s.parent == kept.id }) {
+		t.Error("the request to SFM is not beneath it")
 	}
 }
 
