@@ -142,13 +142,12 @@ func TestEveryMetricMoves(t *testing.T) {
 	if !strings.Contains(w.metrics(), prefix+`clock_skew_seconds{party="helseid"} `) {
 		t.Error("HelseID's clock is not shown")
 	}
+	w.sfmSession(handle, tenants[0])
+	moves("an SFM session", `sfm_sessions{state="open"}`, 1)
 	eventually(t, "a renewal", func() bool {
 		w.wantCode(w.call(handle, 0), "")
 		return w.metric(prefix+`token_cache_total{result="renewed"}`) > 0
 	})
-
-	w.sfmSession(handle, tenants[0])
-	moves("an SFM session", `sfm_sessions{state="open"}`, 1)
 	eventually(t, "a refresh of it", func() bool {
 		w.wantCode(w.call(handle, 0), "")
 		return w.metric(prefix+`sfm_session_refreshes_total{outcome="refreshed"}`) > 0

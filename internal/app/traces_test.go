@@ -221,6 +221,9 @@ func TestTraceNotSampled(t *testing.T) {
 	if !strings.HasPrefix(got, "00-"+traceID+"-") || !strings.HasSuffix(got, "-00") || strings.Contains(got, callerSpan) {
 		t.Errorf("SFM got %q", got)
 	}
+	if strings.Contains(string(w.openMetrics().body), traceID) {
+		t.Error("an exemplar leads to a trace that is not kept")
+	}
 	w.end()
 	if found := c.of(traceID, ""); len(found) > 0 {
 		t.Errorf("%d spans left", len(found))
@@ -336,6 +339,17 @@ func TestCollectorThatFails(t *testing.T) {
 	}
 }
 
+// openMetrics is what the admin listener shows to who asks for exemplars.
+func (w *world) openMetrics() answer {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://"+w.sidecar.AdminAddr()+"/metrics", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	return w.send(r)
+}
+
 // The times of a call whose trace is kept lead to it, for whoever asks in OpenMetrics.
 func TestExemplars(t *testing.T) {
 	t.Parallel()
@@ -343,12 +357,7 @@ func TestExemplars(t *testing.T) {
 	w := newWorld(t, setup{env: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.URL}})
 	a := w.send(w.request(http.MethodGet, "/basis/Task", "", append(headers(w.logIn("lege"), simulator.Tenants()[0]), "Traceparent", traceparent)...))
 	w.wantCode(a, "")
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.sidecar.AdminAddr()+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
-	shown := w.send(r)
+	shown := w.openMetrics()
 	if got := shown.header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text") {
 		t.Errorf("Content-Type %s", got)
 	}
