@@ -23,7 +23,7 @@ import (
 // It stands in place of otlptracehttp, which brings gRPC into the program (2 MB of
 // code that never runs), reads the process's environment and not SIDECAR_ENV_FILE,
 // and quotes what it can't read, a header with a key say, on the standard error
-// (docs/decisions/0014-opentelemetry.md).
+// (docs/decisions/0015-opentelemetry.md).
 type collector struct {
 	endpoint string
 	headers  map[string]string
