@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"sfm-sidecar/internal/app"
@@ -29,8 +30,9 @@ type world struct {
 
 const clientID = "demo-epj"
 
-// begin starts the stand-ins and the sidecar on free loopback ports.
-func begin(ctx context.Context, logs io.Writer) (*world, error) {
+// begin starts the stand-ins and the sidecar on free loopback ports. The sidecar's
+// environment may be changed by more; %SFM% in it is SFM's address.
+func begin(ctx context.Context, logs io.Writer, more ...string) (*world, error) {
 	client, key, err := simulator.NewClient(clientID)
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
@@ -39,9 +41,12 @@ func begin(ctx context.Context, logs io.Writer) (*world, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the stand-ins: %w", err)
 	}
+	for i := range more {
+		more[i] = strings.ReplaceAll(more[i], "%SFM%", sim.SFM)
+	}
 	w := &world{sim: sim}
 	w.cause, w.stop = context.WithCancel(ctx)
-	w.sidecar, err = app.Start(w.cause, app.Options{Stderr: logs, Version: "demo", Environ: []string{
+	w.sidecar, err = app.Start(w.cause, app.Options{Stderr: logs, Version: "demo", Environ: append([]string{
 		"HELSEID_ISSUER=" + sim.HelseID,
 		"HELSEID_CLIENT_ID=" + clientID,
 		"HELSEID_CLIENT_JWK=" + string(key),
@@ -50,7 +55,7 @@ func begin(ctx context.Context, logs io.Writer) (*world, error) {
 		"SIDECAR_ADMIN_LISTEN=127.0.0.1:0",
 		"SIDECAR_MAX_SIGTERM_DELAY=5s",
 		"LOG_LEVEL=error",
-	}})
+	}, more...)})
 	if err != nil {
 		w.stop()
 		return nil, errors.Join(fmt.Errorf("starting the sidecar: %w", err), sim.Close())

@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -198,8 +199,12 @@ func (c *sfmCall) bundle(kind string, found ...resource) sfmAnswer {
 		id, _ := r["id"].(string)
 		entries = append(entries, resource{"fullUrl": c.seenURL("/" + kind + "/" + id), "resource": r, "search": resource{"mode": "match"}})
 	}
+	links := []resource{{"relation": "self", "url": c.seenURL(c.path)}}
+	page, _ := strconv.Atoi(c.r.URL.Query().Get("page")) // of our own next link; all else in a query is left unread
+	if page = max(page, 1); page < c.knobs.SearchPages {
+		links = append(links, resource{"relation": "next", "url": c.seenURL(c.path) + "?page=" + strconv.Itoa(page+1)})
+	}
 	return fhirAnswer(http.StatusOK, resource{
-		"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries,
-		"link": []resource{{"relation": "self", "url": c.seenURL(c.path)}},
+		"resourceType": "Bundle", "type": "searchset", "total": len(entries) * max(c.knobs.SearchPages, 1), "entry": entries, "link": links,
 	})
 }

@@ -41,6 +41,8 @@ type SFMKnobs struct {
 	Expect string `json:"expect,omitempty"`
 	// AnswerBytes is the size of answers of $getMedication; 0 = by the patient, 20 to 200 kB.
 	AnswerBytes int `json:"answer_bytes"`
+	// SearchPages is how many pages a search's answer has, each with the same entry and a link to the next; 0 = one.
+	SearchPages int `json:"search_pages"`
 	// Faults are looked through in order for each accepted call; the first that fits is applied.
 	Faults []SFMFault `json:"faults,omitempty"`
 }
@@ -116,7 +118,7 @@ func (k SFMKnobs) validate() error {
 	if k.AnswerBytes < 0 || k.AnswerBytes > maxAnswerBytes {
 		faults = append(faults, fmt.Errorf("sfm.answer_bytes %d is not in 0 to %d", k.AnswerBytes, maxAnswerBytes))
 	}
-	for name, value := range map[string]int{"nonce_every": k.NonceEvery, "nonce_keep": k.NonceKeep, "stale_nonces": k.StaleNonces, "reject_tokens": k.RejectTokens} {
+	for name, value := range map[string]int{"nonce_every": k.NonceEvery, "nonce_keep": k.NonceKeep, "search_pages": k.SearchPages, "stale_nonces": k.StaleNonces, "reject_tokens": k.RejectTokens} {
 		if value < 0 {
 			faults = append(faults, fmt.Errorf("sfm.%s is below 0", name))
 		}
