@@ -122,8 +122,8 @@ bench: $(tools)/benchstat ## every benchmark, compared with the run before
 vuln: $(tools)/govulncheck ## known vulnerabilities in what is used (needs the network)
 	$(tools)/govulncheck ./...
 
-docs: ## write docs/configuration.md, docs/refusals.md and the rules in docs/tenants.md
-	$(GO) generate ./internal/config ./internal/journal ./internal/proxy
+docs: ## write from the code what of docs/ is made from it
+	$(GO) generate ./internal/config ./internal/journal ./internal/proxy .
 
 clean: ## remove what was built, tools too
 	rm -rf $(bin) $(tools)

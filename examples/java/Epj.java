@@ -66,7 +66,7 @@ public final class Epj {
         return answer;
     }
 
-    private static final Set<String> LOG_IN_AGAIN =
+    private static final Set<String> NEW_LOG_IN =
         Set.of("session-required", "session-unknown", "session-expired", "login-failed");
 
     /** A call to SFM. It is made again only where the sidecar says that nothing was done: never by status. */
@@ -76,7 +76,7 @@ public final class Epj {
                 return request(method, path, body);
             } catch (Refused e) {
                 if (attempt == 3) throw e;
-                if (LOG_IN_AGAIN.contains(e.code)) logIn();
+                if (NEW_LOG_IN.contains(e.code)) logIn();
                 else if (e.retryable) Thread.sleep(e.after * 1000);
                 else throw e;
             }
