@@ -141,7 +141,7 @@ func sources(t *testing.T) []source {
 // version control or a test's data.
 func walk(t *testing.T, visit func(name string, content []byte)) {
 	t.Helper()
-	skip := []string{".git", ".bin", "bin", "testdata"}
+	skip := []string{".git", ".bin", "bin", "build", "node_modules", "obj", "testdata"}
 	err := fs.WalkDir(os.DirFS("."), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

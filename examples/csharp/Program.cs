@@ -16,6 +16,7 @@ await foreach (var _ in epj.Search("/basis/Task?code=8")) tasks++;
 Console.WriteLine($"tasks: {tasks}");
 await epj.OpenSfmSession();
 await epj.Send(File.ReadAllText(args[0]), File.ReadAllText(args[1]));
+await epj.OpenSfmSession(); // before each showing of its page; here it is still open
 await epj.LogOut();
 
 sealed class Epj

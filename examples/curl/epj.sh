@@ -151,4 +151,5 @@ search '/basis/Task?code=8'
 echo "tasks: $tasks"
 open_sfm_session
 send
+open_sfm_session # before each showing of its page; here it is still open
 log_out

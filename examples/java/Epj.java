@@ -170,6 +170,7 @@ public final class Epj {
         System.out.println("tasks: " + epj.search("/basis/Task?code=8"));
         epj.openSfmSession();
         epj.send(Files.readString(Path.of(args[0])), Files.readString(Path.of(args[1])));
+        epj.openSfmSession(); // before each showing of its page; here it is still open
         epj.logOut();
     }
 

@@ -141,4 +141,5 @@ for await (const _ of search("/basis/Task?code=8")) tasks++;
 console.log(`tasks: ${tasks}`);
 await openSfmSession();
 await send();
+await openSfmSession(); // before each showing of its page; here it is still open
 await logOut();

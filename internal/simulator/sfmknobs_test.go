@@ -189,3 +189,29 @@ func TestClockOffset(t *testing.T) {
 		t.Errorf("Date is %.0f s ahead (%v), want 30", ahead, err)
 	}
 }
+
+// A client that follows next from page to page comes to an end.
+func TestSearchPages(t *testing.T) {
+	e := newEPJ(t)
+	if got := e.mustCall("GET", "/Task", nil); strings.Contains(string(got.body), `"next"`) {
+		t.Error("a search has a second page unasked")
+	}
+	e.setSFM(func(k *SFMKnobs) { k.SearchPages = 3 })
+	for path, want := range map[string]string{
+		"/v2/Task?code=8": "/v2/Task?page=2", "/v2/Task?page=2": "/v2/Task?page=3", "/v2/Task?page=3": "", "/v2/Task?page=x": "/v2/Task?page=2",
+	} {
+		links, _ := decode(t, e.mustCall("GET", path, nil).body)["link"].([]any)
+		next := ""
+		for _, l := range links {
+			if l := l.(map[string]any); l["relation"] == "next" {
+				next = "/" + strings.SplitN(l["url"].(string), "/", 4)[3]
+			}
+		}
+		if next != want {
+			t.Errorf("%s leads to %q, want %q", path, next, want)
+		}
+	}
+	if err := (SFMKnobs{SearchPages: -1}).validate(); err == nil {
+		t.Error("a search of minus one page")
+	}
+}
