@@ -302,7 +302,7 @@ func (w *witness) disturb(r *http.Request) {
 			panic(err)
 		}
 		end.Header = http.Header{"Sfm-Session": r.Header["Sfm-Session"], "Sidecar-Key": r.Header["Sidecar-Key"]}
-		if answer, err := http.DefaultTransport.RoundTrip(end); err == nil { //nolint:forbidigo // one call on loopback, to the sidecar of this test
+		if answer, err := http.DefaultTransport.RoundTrip(end); err == nil {
 			_ = answer.Body.Close()
 		}
 	}
