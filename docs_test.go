@@ -23,9 +23,7 @@ var update = flag.Bool("update", false, "write the excerpts of the examples into
 // awaited are pages that documents link to before they are there.
 var awaited = []string{
 	"docs/alerts.md",
-	"docs/desktop.md",
 	"docs/observability.md",
-	"docs/status.md",
 	"helm/README.md",
 }
 
