@@ -23,7 +23,6 @@ var update = flag.Bool("update", false, "write the excerpts of the examples into
 // awaited are pages that documents link to before they are there.
 var awaited = []string{
 	"docs/alerts.md",
-	"docs/observability.md",
 	"helm/README.md",
 }
 

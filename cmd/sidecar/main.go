@@ -21,10 +21,23 @@ func main() {
 	// net/http tells the process's own logger what a server sent out of turn,
 	// word for word.
 	log.SetOutput(io.Discard)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(app.Run(ctx, app.Options{
+	os.Exit(app.Run(untilSignal(), app.Options{
 		Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
 	}))
+}
+
+// untilSignal ends its context at the first signal to end; the second ends the
+// process at once, whatever is under way. Both go through one channel, so that the
+// second is not lost where it comes close upon the first.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(1)
+	}()
+	return ctx
 }
