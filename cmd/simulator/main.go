@@ -7,6 +7,12 @@
 // lines that a sidecar needs. With -client-jwk it registers a client whose key
 // exists already, by the public half. How the stand-ins judge, and how they are
 // made to fail, stands in package simulator.
+//
+//	simulator epj -sidecar http://localhost:8080 -every 30s
+//	simulator probe
+//
+// are for a pod: an EPJ that logs a synthetic person in through the sidecar and
+// makes a call, once or again and again, and a health check of the stand-ins.
 package main
 
 import (

@@ -33,8 +33,21 @@ type flags struct {
 	strict       bool   // no journal is made on first use
 }
 
-// run serves until ctx ends and returns the exit code.
+// run carries out a command and returns the exit code.
 func run(ctx context.Context, args []string, std streams) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "epj":
+			return runEPJ(ctx, args[1:], std)
+		case "probe":
+			return runProbe(ctx, args[1:], std)
+		}
+	}
+	return serve(ctx, args, std)
+}
+
+// serve answers as HelseID and SFM until ctx ends.
+func serve(ctx context.Context, args []string, std streams) int {
 	given, err := parse(args, std.err)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitDone

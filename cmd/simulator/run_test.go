@@ -137,6 +137,12 @@ func TestRefusals(t *testing.T) {
 		"no journals":      {append(freePorts, "-write-client-jwk", filepath.Join(directory, "k"), "-journals", filepath.Join(directory, "none")), exitFailed, "opening the journals"},
 		"broken journals":  {append(freePorts, "-write-client-jwk", filepath.Join(directory, "k"), "-journals", broken), exitFailed, "line 2"},
 		"H2 journals":      {append(freePorts, "-write-client-jwk", filepath.Join(directory, "k"), "-journals", circle), exitFailed, "H2"},
+		"EPJ's argument":   {[]string{"epj", "x"}, exitUsage, `"x"`},
+		"EPJ's flag":       {[]string{"epj", "-x"}, exitUsage, "-x"},
+		"EPJ's help":       {[]string{"epj", "-h"}, exitDone, "-person"},
+		"no sidecar":       {[]string{"epj", "-sidecar", "http://127.0.0.1:1"}, exitFailed, "logging in"},
+		"nothing to probe": {[]string{"probe", "-helseid", "127.0.0.1:1"}, exitFailed, "127.0.0.1:1"},
+		"probe's argument": {[]string{"probe", "x"}, exitUsage, `"x"`},
 		"help":             {[]string{"-h"}, exitDone, "-write-client-jwk"},
 	} {
 		t.Run(name, func(t *testing.T) {
