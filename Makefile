@@ -52,7 +52,7 @@ unit: browser desktop wine ## the tests alone
 	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) -shuffle=on ./...
 
 # A module of its own, so that what these tests need is no dependency of the product.
-around: ## test what the product comes in: images
+around: $(tools)/helm ## test what the product comes in: images, Helm charts
 	cd tests && $(GO) test -shuffle=on ./...
 
 # Screenshots are left in bin/artifacts. Where no browser can be installed, its
@@ -135,4 +135,11 @@ $(tools)/benchstat:     package := golang.org/x/perf/cmd/benchstat
 $(tools)/golangci-lint $(tools)/govulncheck $(tools)/benchstat: tools/go.mod tools/go.sum
 	@mkdir -p $(tools)
 	cd tools && $(GO) build -trimpath -o ../$@ $(package)
+	@touch $@
+
+# Of a module of its own: what it needs of Kubernetes would else choose the linters'
+# versions too.
+$(tools)/helm: tools/helm/go.mod tools/helm/go.sum
+	@mkdir -p $(tools)
+	cd tools/helm && $(GO) build -trimpath -ldflags '-s -w' -o ../../$@ helm.sh/helm/v4/cmd/helm
 	@touch $@
