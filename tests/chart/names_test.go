@@ -71,8 +71,10 @@ func TestVariables(t *testing.T) {
 
 // leftOut has no use in a pod: a desktop's settings, an env file where the pod has an
 // environment, listening beyond the pod, and a file where the root can't be written.
+// Headers of a collector for traces alone are those of the collector: otlpHeaders.
 var leftOut = []string{
 	"SIDECAR_ENV_FILE", "SIDECAR_SESSION_STORE", "SIDECAR_ALLOWED_SIDS", "SIDECAR_UNSAFE_LISTEN_ANY", "SIDECAR_AUDIT_FILE",
+	"OTEL_EXPORTER_OTLP_TRACES_HEADERS",
 }
 
 // metrics returns the names of all metrics that internal/telemetry makes.

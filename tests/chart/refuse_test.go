@@ -68,16 +68,18 @@ func TestRefused(t *testing.T) {
 		"networkPolicy.sfm.cidrs={::/0}":                                      "/networkPolicy/sfm/cidrs",
 		"networkPolicy.sfm.cidrs={helseid.nhn.no}":                            "/networkPolicy/sfm/cidrs",
 		// Secrets, which are given by reference only.
-		"helseid.clientKey.jwk=secret":               "jwk",
-		"env.HELSEID_CLIENT_JWK=secret":              "HELSEID_CLIENT_JWK",
-		"env.SIDECAR_CALLER_KEY=secret":              "SIDECAR_CALLER_KEY",
-		"env.SIDECAR_STORE=rediss://u:secret@valkey": "SIDECAR_STORE",
-		"env.SIDECAR_STORE_KEY=secret":               "SIDECAR_STORE_KEY",
-		"env.HTTPS_PROXY=http://u:secret@proxy":      "HTTPS_PROXY",
-		"callerKey=secret":                           "/callerKey",
-		"callerKey.value=secret":                     "value",
-		"store.url=rediss://u:secret@valkey":         "url",
-		"helseid.issuer=https://u:secret@helseid":    "/helseid/issuer",
+		"helseid.clientKey.jwk=secret":                               "jwk",
+		"env.HELSEID_CLIENT_JWK=secret":                              "HELSEID_CLIENT_JWK",
+		"env.SIDECAR_CALLER_KEY=secret":                              "SIDECAR_CALLER_KEY",
+		"env.SIDECAR_STORE=rediss://u:secret@valkey":                 "SIDECAR_STORE",
+		"env.SIDECAR_STORE_KEY=secret":                               "SIDECAR_STORE_KEY",
+		"env.HTTPS_PROXY=http://u:secret@proxy":                      "HTTPS_PROXY",
+		"env.OTEL_EXPORTER_OTLP_HEADERS=key=secret":                  "OTEL_EXPORTER_OTLP_HEADERS",
+		"env.OTEL_EXPORTER_OTLP_ENDPOINT=https://u:secret@collector": "/env/OTEL_EXPORTER_OTLP_ENDPOINT",
+		"callerKey=secret":                                           "/callerKey",
+		"callerKey.value=secret":                                     "value",
+		"store.url=rediss://u:secret@valkey":                         "url",
+		"helseid.issuer=https://u:secret@helseid":                    "/helseid/issuer",
 	} {
 		t.Run(set, func(t *testing.T) {
 			var args []string

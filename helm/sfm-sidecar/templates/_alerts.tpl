@@ -130,6 +130,20 @@ spec:
             action: >-
               Check the Redis or Valkey behind SIDECAR_STORE, its memory and its network policy. Do not empty it: that would log everybody out.
             runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreunavailable
+        - alert: SfmSidecarStoreErrors
+          expr: >-
+            sum by (job) ((sfm_sidecar_store_errors_total{ {{- $job }}} unless sfm_sidecar_store_errors_total{ {{- $job }}} offset 10m) or increase(sfm_sidecar_store_errors_total{ {{- $job }}}[10m])) > 3
+          for: 5m
+          labels:
+            severity: warning
+          annotations:
+            summary: >-
+              Operations of the store of sessions fail
+            consequence: >-
+              Some log-ins may not be kept: those persons have to log in again after a restart, or at another replica.
+            action: >-
+              See the log for the operation and its cause: a shared store's memory, network or sealing key.
+            runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreerrors
         - alert: SfmSidecarUpstreamFailing
           expr: >-
             sum by (job, upstream) (rate(sfm_sidecar_requests_total{ {{- $job }}, code=~"5.."}[5m])) / sum by (job, upstream) (rate(sfm_sidecar_requests_total{ {{- $job }}}[5m])) > 0.2 and sum by (job, upstream) (rate(sfm_sidecar_requests_total{ {{- $job }}}[5m])) > 0.05

@@ -47,6 +47,10 @@
 - name: HTTPS_PROXY_FILE
   value: {{ printf "/var/run/sfm-sidecar/proxy/%s" $v.proxy.key | quote }}
 {{- end }}
+{{- if $v.otlpHeaders.secretName }}
+- name: OTEL_EXPORTER_OTLP_HEADERS_FILE
+  value: {{ printf "/var/run/sfm-sidecar/otlp-headers/%s" $v.otlpHeaders.key | quote }}
+{{- end }}
 {{- with $v.proxy.noProxy }}
 - name: NO_PROXY
   value: {{ . | quote }}

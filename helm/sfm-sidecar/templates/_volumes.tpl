@@ -17,6 +17,9 @@ no subPath, so that a new key or registry arrives without a restart.
 {{- with $v.proxy }}
 {{- if .secretName }}{{ include "sfm-sidecar.secretVolume" (dict "name" "proxy" "secret" .secretName "key" .key) }}{{ end }}
 {{- end }}
+{{- with $v.otlpHeaders }}
+{{- if .secretName }}{{ include "sfm-sidecar.secretVolume" (dict "name" "otlp-headers" "secret" .secretName "key" .key) }}{{ end }}
+{{- end }}
 {{- if $v.tenants.secretName }}
 - name: sfm-sidecar-tenants
   secret:
@@ -64,6 +67,11 @@ no subPath, so that a new key or registry arrives without a restart.
 {{- if $v.proxy.secretName }}
 - name: sfm-sidecar-proxy
   mountPath: /var/run/sfm-sidecar/proxy
+  readOnly: true
+{{- end }}
+{{- if $v.otlpHeaders.secretName }}
+- name: sfm-sidecar-otlp-headers
+  mountPath: /var/run/sfm-sidecar/otlp-headers
   readOnly: true
 {{- end }}
 {{- if or $v.tenants.secretName $v.tenants.configMapName }}
