@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // variable is a row of docs/configuration.md, which is made from internal/config.
@@ -305,6 +306,16 @@ func TestTemplatesInReadme(t *testing.T) {
 	for _, name := range regexp.MustCompile("[`\"](sfm-sidecar\\.[a-zA-Z]+)[`\"]").FindAllStringSubmatch(read(t, "helm", "README.md"), -1) {
 		if !strings.Contains(library.String(), `{{- define "`+name[1]+`" -}}`) {
 			t.Errorf("helm/README.md names %s, which is no template", name[1])
+		}
+	}
+}
+
+// TestExpressions reads every alert as Prometheus does.
+func TestExpressions(t *testing.T) {
+	reader := parser.NewParser(parser.Options{})
+	for _, rule := range alerts(t) {
+		if _, err := reader.ParseExpr(rule.Expr.String()); err != nil {
+			t.Errorf("%s: %v", rule.Alert, err)
 		}
 	}
 }
