@@ -20,12 +20,6 @@ import (
 
 var update = flag.Bool("update", false, "write the excerpts of the examples into the documents anew")
 
-// awaited are pages that documents link to before they are there.
-var awaited = []string{
-	"docs/alerts.md",
-	"helm/README.md",
-}
-
 // documents returns every Markdown file of the repository by its name.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
@@ -63,9 +57,6 @@ func TestLinks(t *testing.T) {
 				file = path.Join(path.Dir(name), target)
 			}
 			if _, err := os.Stat(filepath.FromSlash(file)); err != nil {
-				if slices.Contains(awaited, file) {
-					continue
-				}
 				t.Errorf("%s links to %s, which is not there", name, match[1])
 				continue
 			}

@@ -207,7 +207,7 @@ func newWine(t *testing.T) *wine {
 	prefix := filepath.Join(w.folder, "prefix")
 	w.environ = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.folder, "WINEPREFIX=" + prefix, "WINEDEBUG=-all",
-		"WINEDLLOVERRIDES=mscoree=;mshtml=", // neither is needed, and Wine would offer to fetch them
+		"WINEDLLOVERRIDES=mscoree=;mshtml=",         // neither is needed, and Wine would offer to fetch them
 		"SIDECAR_ENV_FILE=" + w.path("sidecar.env"), // for the console
 	}
 	t.Cleanup(func() { // the context of the test has ended
