@@ -16,6 +16,8 @@ type Index struct {
 	units    map[string]unit      // by organization number: the legal unit above it, where someone says so
 	tops     map[string]bool      // numbers that someone takes for a legal unit with something below
 	asked    map[int]asker        // by node: who enters there
+	alikes   map[senderKey][]int  // the entries whose prescriptions carry the same sender
+	order    []senderKey          // of alikes, as they begin in the Set
 }
 
 // idPlace is where an id stands; alias is -1 for the journal's own.
@@ -46,6 +48,7 @@ type node struct {
 	twin          int  // the next with the same number in the same journal
 	double        int  // the next with the same number in any journal
 	sharer, ahead int  // the next and the last with the same HER-id in any journal
+	beyond        int  // the next with the same HER-id in another journal
 	up            int  // what it is part of
 	carries       bool // others are part of it
 	way
@@ -69,6 +72,7 @@ func NewIndex(s *Set) *Index {
 		units:    make(map[string]unit, total+len(s.Tenants)),
 		tops:     make(map[string]bool),
 		asked:    make(map[int]asker, len(s.Tenants)),
+		alikes:   make(map[senderKey][]int),
 	}
 	for i := range s.Journals {
 		x.addJournal(i)
@@ -85,6 +89,7 @@ func NewIndex(s *Set) *Index {
 			x.asked[at.node] = asker{first.tenant, first.count + 1}
 		}
 	}
+	x.groupSenders()
 	return x
 }
 
@@ -104,7 +109,7 @@ func (x *Index) addJournal(i int) {
 	for item := range j.Organizations {
 		x.nodes = append(x.nodes, node{
 			Organization: &j.Organizations[item], journal: i, item: item,
-			twin: none, double: none, sharer: none, ahead: none, up: none, way: nowhere,
+			twin: none, double: none, sharer: none, ahead: none, beyond: none, up: none, way: nowhere,
 		})
 	}
 }
@@ -136,6 +141,10 @@ func (x *Index) chain() {
 			at.sharer, x.users[her] = link(x.users, her, n)
 			if at.sharer != none {
 				x.nodes[at.sharer].ahead = n
+				at.beyond = at.sharer
+				if next := &x.nodes[at.sharer]; next.journal == at.journal {
+					at.beyond = next.beyond
+				}
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestWays holds what the index derives of every way at once to what a walk finds on each, on chains and circles of all
@@ -78,6 +80,39 @@ func TestLongChain(t *testing.T) {
 			t.Errorf("%d hops, cycle %t, error %v", len(got.Walk), got.Cycle, err)
 		}
 	}
+}
+
+// TestManyInOneJournal resolves every tenant of a large journal, as a list does: with one HER-id for all, which a second
+// journal has too, and one address for all. It would take forever if each looked at all the others.
+func TestManyInOneJournal(t *testing.T) {
+	const size, limit = 100_000, 15 * time.Second
+	top := Organization{Orgnr: "0", HERID: "1", Address: "Storgata 1", Phone: "22000000", Active: true}
+	big, small := Journal{ID: "a"}, Journal{ID: "b", Organizations: []Organization{{Orgnr: "x", HERID: "1", Active: true}}}
+	big.Organizations = append(make([]Organization, 0, size+1), top)
+	s := &Set{Tenants: make([]Tenant, size)}
+	for i := range size {
+		big.Organizations = append(big.Organizations, Organization{Orgnr: fmt.Sprint(i + 1), HERID: "1", PartOf: "0", Active: true})
+		s.Tenants[i] = Tenant{Alias: fmt.Sprint(i), Parent: fmt.Sprint(i + 1), Journal: "a"}
+	}
+	s.Journals = []Journal{big, small}
+	x, begin := NewIndex(s), time.Now()
+	for i := range s.Tenants {
+		r, err := x.Resolve(s.Tenants[i].ask())
+		if rules := ruleIDs(r.Findings); err != nil || !strings.Contains(rules, "J4") || !strings.Contains(rules, "S2") {
+			t.Fatal(err, rules)
+		}
+		if time.Since(begin) > limit {
+			t.Fatalf("%d of %d tenants in %s", i, size, limit)
+		}
+	}
+}
+
+func ruleIDs(found []Finding) string {
+	var all []string
+	for _, f := range found {
+		all = append(all, f.Rule)
+	}
+	return strings.Join(all, " ")
 }
 
 // crowd is the set-up of a large vendor: n journals of one legal unit and one sub-unit each, and a tenant for each. Nothing

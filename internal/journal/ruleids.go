@@ -100,12 +100,14 @@ func (x *Index) j4Way(n int) []Finding {
 	if her == none {
 		return nil
 	}
-	for other := x.users[plainHERID(x.nodes[her].HERID)]; other != none; other = x.nodes[other].sharer {
-		if x.nodes[other].journal != x.nodes[her].journal {
-			return x.astray(her, other)
-		}
+	other := x.users[plainHERID(x.nodes[her].HERID)]
+	if x.nodes[other].journal == x.nodes[her].journal {
+		other = x.nodes[other].beyond
 	}
-	return nil
+	if other == none {
+		return nil
+	}
+	return x.astray(her, other)
 }
 
 // j6 reports a field with several HER-ids in it.

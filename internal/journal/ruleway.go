@@ -134,25 +134,20 @@ func (x *Index) sender(n, origin int, above bool, field string) []Finding {
 
 // s2 reports each group of organizations that share a HER-id and one address that is not their own.
 func s2(x *Index) []Finding {
-	groups, order := x.sameSender(0, len(x.nodes))
 	var all []Finding
-	for _, key := range order {
-		all = append(all, x.alike(groups[key])...)
+	for _, key := range x.order {
+		all = append(all, x.alike(x.alikes[key])...)
 	}
 	return all
 }
 
 // s2Way reports the group that an organization belongs to.
 func s2Way(x *Index, n int) []Finding {
-	journal := x.nodes[n].journal
-	begin := x.base[journal]
-	groups, _ := x.sameSender(begin, begin+len(x.set.Journals[journal].Organizations))
-	for _, group := range groups {
-		if slices.Contains(group, n) {
-			return x.alike(group)
-		}
+	key, ok := x.senderOf(n)
+	if !ok {
+		return nil
 	}
-	return nil
+	return x.alike(x.alikes[key])
 }
 
 type senderKey struct {
@@ -160,22 +155,27 @@ type senderKey struct {
 	her              string
 }
 
-// sameSender groups the entries among some organizations, and keeps the order in which the groups begin.
-func (x *Index) sameSender(begin, end int) (map[senderKey][]int, []senderKey) {
-	groups := make(map[senderKey][]int)
-	var order []senderKey
-	for n := begin; n < end; n++ {
-		at := &x.nodes[n]
-		if at.her == none || at.address == none || at.address == n || !x.isEntry(n) {
+// senderOf is what an entry shares with those that look like it; false for one with an address of its own.
+func (x *Index) senderOf(n int) (senderKey, bool) {
+	at := &x.nodes[n]
+	if at.her == none || at.address == none || at.address == n || !x.isEntry(n) {
+		return senderKey{}, false
+	}
+	return senderKey{at.journal, at.address, plainHERID(x.nodes[at.her].HERID)}, true
+}
+
+// groupSenders groups the entries once, since every resolution asks for the group of its own.
+func (x *Index) groupSenders() {
+	for n := range x.nodes {
+		key, ok := x.senderOf(n)
+		if !ok {
 			continue
 		}
-		key := senderKey{at.journal, at.address, plainHERID(x.nodes[at.her].HERID)}
-		if groups[key] == nil {
-			order = append(order, key)
+		if x.alikes[key] == nil {
+			x.order = append(x.order, key)
 		}
-		groups[key] = append(groups[key], n)
+		x.alikes[key] = append(x.alikes[key], n)
 	}
-	return groups, order
 }
 
 func (x *Index) alike(group []int) []Finding {
@@ -232,9 +232,14 @@ func (x *Index) judgeAsk(ask Ask, tenant int) []Finding {
 // judgeWay applies what can be said about the way from one organization upward.
 func (x *Index) judgeWay(n int) []Finding {
 	var all []Finding
-	passed := make(map[int]bool)
+	var passed map[int]bool // long ways are common in no set-up, and cost enough without it
+	if x.nodes[n].cycle {
+		passed = make(map[int]bool)
+	}
 	for at := n; at != none && !passed[at]; at = x.nodes[at].up {
-		passed[at] = true
+		if passed != nil {
+			passed[at] = true
+		}
 		for _, rule := range []func(*Index, int) []Finding{h2Missing, h3, j6, j7, j8} {
 			all = append(all, rule(x, at)...)
 		}
