@@ -62,6 +62,7 @@ type Key struct {
 
 	members map[string]json.RawMessage
 	jwk     jose.JSONWebKey // of the private key; the zero one of an entry that is something else
+	alone   bool            // the file is this JWK, and no JWKS
 }
 
 // String names the key without showing it.
@@ -206,7 +207,8 @@ func parse(raw []byte) ([]Key, error) {
 		return nil, ErrNotJWK
 	}
 	entries := []json.RawMessage{raw}
-	if list, ok := document["keys"]; ok {
+	list, several := document["keys"]
+	if several {
 		entries = nil // or json would write into raw
 		if json.Unmarshal(list, &entries) != nil {
 			return nil, ErrNotJWK
@@ -218,6 +220,7 @@ func parse(raw []byte) ([]Key, error) {
 		if err != nil {
 			return nil, err
 		}
+		key.alone = !several
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 || !keys[0].private() {
@@ -226,7 +229,7 @@ func parse(raw []byte) ([]Key, error) {
 	return keys, nil
 }
 
-// compose writes a JWKS.
+// compose writes a JWKS, or the JWK that the file was.
 func compose(keys []Key) ([]byte, error) {
 	var set struct {
 		Keys []map[string]json.RawMessage `json:"keys"`
@@ -234,7 +237,11 @@ func compose(keys []Key) ([]byte, error) {
 	for _, k := range keys {
 		set.Keys = append(set.Keys, k.mark().members)
 	}
-	raw, err := json.MarshalIndent(set, "", "  ")
+	var document any = set
+	if len(keys) == 1 && keys[0].alone {
+		document = set.Keys[0]
+	}
+	raw, err := json.MarshalIndent(document, "", "  ")
 	if err != nil {
 		return nil, errors.New("composing the key file: a key is no JSON")
 	}

@@ -189,6 +189,47 @@ func TestPruneForgotten(t *testing.T) {
 	}
 }
 
+// A timer rotates each month keys that live ten years: the file holds the newest, and does not fill up.
+func TestReplacedKeysAreBounded(t *testing.T) {
+	r := newRegistry(t, generate(t))
+	r.lifetime = 10 * 365 * 24 * time.Hour
+	r.keys[r.signer()] = r.now.Add(r.lifetime)
+	var signed []string
+	for range 12 {
+		r.now = r.now.Add(30 * 24 * time.Hour)
+		signed = slices.Insert(signed, 0, r.signer())
+		out, err := r.rotation().Run(t.Context())
+		if err != nil || len(signed) > 3 && (len(out.Dropped) != 1 || out.Dropped[0].ID != signed[3]) {
+			t.Fatal(out, err)
+		}
+	}
+	keys, err := Read(r.path)
+	if err != nil || len(keys) != 4 || keys[1].ID != signed[0] || keys[2].ID != signed[1] || keys[3].ID != signed[2] {
+		t.Error(r.file(), signed, err)
+	}
+}
+
+// A file that is too full is found out before HelseID hears of a key.
+func TestFullFile(t *testing.T) {
+	old := generate(t)
+	posts := map[bool]int{}
+	for length := maxFile - 900; length < maxFile-700; length += 10 {
+		r := newRegistry(t, old)
+		full := strings.Replace(string(old.Private()), "{", `{"note":"`+strings.Repeat("x", length)+`",`, 1)
+		if err := os.WriteFile(r.path, []byte(full), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.rotation().Run(t.Context())
+		if (err == nil) != (r.posts == 1) {
+			t.Fatalf("%d bytes: %d sent, %v", length, r.posts, err)
+		}
+		posts[err == nil]++
+	}
+	if posts[true] == 0 || posts[false] == 0 {
+		t.Errorf("no file is just too full: %v", posts)
+	}
+}
+
 // Wherever a run ends, the file's first key is one that HelseID takes, the new key is never lost once it was sent, and
 // the next run ends the work with the same key.
 func TestCrash(t *testing.T) {
@@ -348,8 +389,8 @@ func TestLearn(t *testing.T) {
 			t.Error(keys, err)
 		}
 	}
-	if raw, _ := os.ReadFile(path); !bytes.Contains(raw, []byte(`"exp": 1893456000`)) {
-		t.Error("not written")
+	if raw, _ := os.ReadFile(path); !bytes.Contains(raw, []byte(`"exp": 1893456000`)) || bytes.Contains(raw, []byte(`"keys"`)) {
+		t.Error("not written, or in another form than the file had")
 	}
 	info, _ := os.Stat(path)
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {

@@ -13,6 +13,10 @@ import (
 // that was asked for with it, and long enough to change one's mind.
 const keptFor = 24 * time.Hour
 
+// keptReplaced is how many replaced keys stay, besides the one that signed last: a key lives longer at HelseID than a
+// timer takes to rotate, and the file must not fill up.
+const keptReplaced = 2
+
 // Registered is a key as HelseID lists it.
 type Registered struct {
 	ID, Thumbprint string
@@ -183,7 +187,7 @@ func (r *Rotation) next(f *file, keys []Key, listed []Registered, out *Outcome) 
 		}
 		if r.fits(k, listed, algorithm) {
 			out.Resumed = true
-			return k, f.save(keys)
+			return k, r.keep(f, keys, k)
 		}
 		out.Dropped = append(out.Dropped, k)
 		keys = slices.Delete(slices.Clone(keys), i, i+1)
@@ -197,10 +201,22 @@ func (r *Rotation) next(f *file, keys []Key, listed []Registered, out *Outcome) 
 		return Key{}, err
 	}
 	k.Pending = true
-	if err := f.save(slices.Insert(slices.Clone(keys), 1, k)); err != nil {
+	if err := r.keep(f, slices.Insert(slices.Clone(keys), 1, k), k); err != nil {
 		return Key{}, err
 	}
 	return k, r.at("kept")
+}
+
+// keep saves keys with the one to come among them, if the file will hold what is to become of them: HelseID must not hear
+// of a key that can't be put first.
+func (r *Rotation) keep(f *file, keys []Key, next Key) error {
+	if next.Expires.IsZero() {
+		next.Expires = r.now() // as long as what HelseID will say
+	}
+	if _, err := compose(r.promoted(keys, next)); err != nil {
+		return err
+	}
+	return f.save(keys)
 }
 
 // fits reports whether a key that waits is the one to go on with: HelseID has it and it has not ended there, or HelseID
@@ -246,20 +262,26 @@ func (r *Rotation) register(ctx context.Context, next Key, listed []Registered) 
 
 // promote puts the new key first, and the old one behind it.
 func (r *Rotation) promote(f *file, next Key, out *Outcome) error {
-	old := f.keys[0]
-	old.Replaced = r.now()
-	next.Pending = false
-	keys := []Key{next, old}
-	for _, k := range f.keys[1:] {
-		if k.Thumbprint != next.Thumbprint || !k.private() {
-			keys = append(keys, k)
-		}
-	}
+	keys := r.promoted(f.keys, next)
 	if err := f.save(keys); err != nil {
 		return &PendingError{next, "the file could not be changed so that it signs", err}
 	}
-	out.New, out.Old = next, old
+	out.New, out.Old = keys[0], keys[1]
 	return nil
+}
+
+// promoted are the keys as they are once the new one signs.
+func (r *Rotation) promoted(keys []Key, next Key) []Key {
+	old := keys[0]
+	old.Replaced = r.now()
+	next.Pending = false
+	all := []Key{next, old}
+	for _, k := range keys[1:] {
+		if k.Thumbprint != next.Thumbprint || !k.private() {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 // pending is the key that waits, if there is one.
@@ -285,19 +307,30 @@ func learn(keys []Key, listed []Registered) (learned []Key, changed bool) {
 	return learned, changed
 }
 
-// prune takes out the keys behind the first that have ended at HelseID.
+// prune takes out the keys behind the first that have ended at HelseID, and those that enough others have replaced since.
 func prune(keys []Key, listed []Registered, now time.Time) (kept, dropped []Key) {
 	for i, k := range keys {
 		_, known := Find(listed, k)
 		ended := !k.Expires.IsZero() && !now.Before(k.Expires)
 		forgotten := !known && !k.Replaced.IsZero() && now.Sub(k.Replaced) > keptFor
-		if i > 0 && k.private() && !k.Pending && (ended || forgotten) {
+		if i > 0 && k.private() && !k.Pending && (ended || forgotten || superseded(keys, k)) {
 			dropped = append(dropped, k)
 			continue
 		}
 		kept = append(kept, k)
 	}
 	return kept, dropped
+}
+
+// superseded reports whether enough newer replaced keys are at hand.
+func superseded(keys []Key, k Key) bool {
+	newer := 0
+	for _, other := range keys {
+		if other.Replaced.After(k.Replaced) {
+			newer++
+		}
+	}
+	return !k.Replaced.IsZero() && newer >= keptReplaced
 }
 
 func (r *Rotation) now() time.Time {
