@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"sfm-sidecar/internal/config"
 	"sfm-sidecar/internal/helseid"
@@ -106,7 +108,7 @@ func (k *clientsKeys) list(ctx context.Context) error {
 	out := tabwriter.NewWriter(k.o.Stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(out, "KID\tALG\tHERE\tAT HELSEID\tENDS")
 	for _, row := range rows {
-		_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", row.KID, dash(row.Algorithm), row.here(), row.there(), row.ends())
+		_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", plain(row.KID), dash(plain(row.Algorithm)), row.here(), row.there(), row.ends())
 	}
 	return out.Flush()
 }
@@ -132,7 +134,7 @@ func (k *clientsKeys) rows(listed []selvbetjening.Key) []keyRow {
 	seen := make(map[int]bool)
 	for i := range ours {
 		for j, l := range listed {
-			if l.Thumbprint == ours[i].Thumbprint || l.ID == ours[i].KID {
+			if ours[i].is(l) {
 				ours[i].register(l)
 				seen[j] = true
 			}
@@ -146,6 +148,12 @@ func (k *clientsKeys) rows(listed []selvbetjening.Key) []keyRow {
 		}
 	}
 	return ours
+}
+
+// is reports whether HelseID means this key. An entry of the file that is no key has no
+// thumbprint, and neither has every key in HelseID's list.
+func (r *keyRow) is(l selvbetjening.Key) bool {
+	return l.Thumbprint != "" && l.Thumbprint == r.Thumbprint || l.ID != "" && l.ID == r.KID
 }
 
 // register notes what HelseID says of a key.
@@ -172,7 +180,7 @@ func (r *keyRow) there() string {
 	if !r.Registered {
 		return "not registered"
 	}
-	return "registered (" + dash(r.Origin) + ")"
+	return "registered (" + dash(plain(r.Origin)) + ")"
 }
 
 func (r *keyRow) ends() string {
@@ -180,6 +188,16 @@ func (r *keyRow) ends() string {
 		return "-"
 	}
 	return r.Expires.UTC().Format(time.RFC3339)
+}
+
+// plain takes from a text what would act on a terminal, or on the table it stands in.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 func dash(text string) string {

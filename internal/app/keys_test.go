@@ -153,6 +153,30 @@ func TestKeysFail(t *testing.T) {
 	}
 }
 
+// What others call a key must not act on the terminal.
+func TestKeysListIsSafe(t *testing.T) {
+	w, _ := keyWorld(t, setup{client: func(c *simulator.Client) {
+		other, _, err := simulator.NewClient("other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var jwk map[string]any
+		if err := json.Unmarshal(other.JWKS, &jwk); err != nil {
+			t.Fatal(err)
+		}
+		jwk["kid"] = "\x1b[2J\u202e\u009b\nfake\tsigns"
+		stranger, err := json.Marshal(jwk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.JWKS = json.RawMessage(`{"keys":[` + string(c.JWKS) + "," + string(stranger) + "]}")
+	}})
+	code, stdout, stderr := w.run(t, nil, "keys", "list")
+	if code != 0 || stderr != "" || strings.ContainsAny(stdout, "\x1b\u202e\u009b\t") || strings.Contains(stdout, "\nfake") || !strings.Contains(stdout, "fake") {
+		t.Errorf("%d %q %q", code, stdout, stderr)
+	}
+}
+
 // A client without the scope is told which one it lacks.
 func TestKeysWithoutScope(t *testing.T) {
 	w, _ := keyWorld(t, setup{client: func(c *simulator.Client) {
