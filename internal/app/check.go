@@ -219,7 +219,7 @@ func (h *house) doctorOptions(ask checkAsk, warnings []config.Warning) doctor.Op
 	redirect, _ := pageAddresses(c.RedirectURI, portOf(h.cfg.Listen.Callback))
 	plain := proxy.NewTransport(proxy.TransportOptions{ResponseTimeout: visitTimeout, CA: h.roots, Proxy: h.cfg.Keep.Proxy()})
 	d := doctor.Options{
-		Key: h.keyFacts(), Issuer: c.Issuer, ClientID: c.ClientID, HelseID: h.helseID,
+		Key: h.keyFacts(), Issuer: c.Issuer, ClientID: c.ClientID, HelseID: h.helseID, SingleTenant: c.Tenancy == helseid.TenancySingle,
 		WithForm: h.withForm, ParentOnlyForm: c.ParentOnlyForm,
 		DPoP: h.key != nil, SystemClock: h.cfg.Keep.Clock == config.ClockSystem,
 		Machine: slices.Contains(c.Grants, config.GrantClientCredentials), Person: slices.Contains(c.Grants, config.GrantUser),

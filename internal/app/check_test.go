@@ -439,10 +439,16 @@ func TestCheckLearns(t *testing.T) {
 			setup: setup{env: machine}, args: []string{named(simulator.Tenant{Parent: simulator.ParentNotDelegated, Journal: simulator.Tenants()[0].Journal})},
 			question: "parent_only_form", sure: "open",
 		},
-		"scopes":              {setup: setup{env: machine}, args: []string{first}, question: "scopes_that_come_back", answer: simulator.SFMScope, sure: "certain"},
-		"no scopes":           {question: "scopes_that_come_back", sure: "open"},
-		"journal":             {setup: setup{env: machine}, args: []string{first}, question: "journal_without_scope_of_its_own", answer: "yes", sure: "certain"},
-		"no journal":          {setup: setup{env: machine}, knobs: func(k *simulator.HelseIDKnobs) { k.ClaimOverrides = map[string]any{"nhn:sfm:journal-id": nil} }, args: []string{first}, question: "journal_without_scope_of_its_own", answer: "no", sure: "likely", set: []string{"HELSEID_LOGIN_SCOPES=… nhn:sfm:journal-id"}},
+		"scopes":     {setup: setup{env: machine}, args: []string{first}, question: "scopes_that_come_back", answer: simulator.SFMScope, sure: "certain"},
+		"no scopes":  {question: "scopes_that_come_back", sure: "open"},
+		"journal":    {setup: setup{env: machine}, args: []string{first}, question: "journal_without_scope_of_its_own", answer: "yes", sure: "certain"},
+		"no journal": {setup: setup{env: machine}, knobs: func(k *simulator.HelseIDKnobs) { k.ClaimOverrides = map[string]any{"nhn:sfm:journal-id": nil} }, args: []string{first}, question: "journal_without_scope_of_its_own", answer: "no", sure: "likely", set: []string{"HELSEID_LOGIN_SCOPES=… nhn:sfm:journal-id"}},
+		"one organization": {
+			setup: setup{env: append([]string{"HELSEID_TENANCY=single"}, machine...), client: func(c *simulator.Client) {
+				c.Tenancy, c.Parent, c.SFMID = simulator.TenancySingle, simulator.Tenants()[1].Parent, simulator.Tenants()[1].Journal
+			}},
+			args: []string{alone}, question: "parent_only_form", sure: "open",
+		},
 		"lifetimes":           {args: []string{"--login", first}, question: "token_lifetimes", answer: "access token 1h, refresh token 8h", sure: "certain"},
 		"HelseID unavailable": {knobs: func(k *simulator.HelseIDKnobs) { k.Fault = simulator.Fault{Status: 500} }, question: "nonce_good_twice", sure: "open"},
 	} {

@@ -53,7 +53,9 @@ type Options struct {
 	Key      Key
 
 	Issuer, ClientID string
-	HelseID          HelseID // required
+	// SingleTenant says that the client is one organization's own (HELSEID_TENANCY=single): it sends a child at most.
+	SingleTenant bool
+	HelseID      HelseID // required
 	// WithForm is a HelseID that writes a parent without child in the form given ("colon", "bare"). Needed to learn.
 	WithForm func(form string) (HelseID, error)
 	// ParentOnlyForm is the one that is configured.

@@ -28,21 +28,23 @@ func TestSteps(t *testing.T) {
 		says    string
 		skipped []string
 	}{
-		"all well":        {step: stepToken, status: OK, says: "DPoP token, good for 1h"},
-		"warnings":        {prepare: func(_ *fake, o *Options) { o.Warnings = []string{"X: odd"} }, step: stepConfiguration, status: Warning, says: "X: odd"},
-		"exposed key":     {prepare: func(_ *fake, o *Options) { o.Key.Exposed = "others may read it" }, step: stepKey, status: Warning, says: "others may read it"},
-		"key ends":        {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(time.Hour) }, step: stepKey, status: Warning, says: "within a month"},
-		"key ended":       {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(-time.Hour) }, step: stepKey, status: Failed, says: "keys rotate"},
-		"key lasts":       {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(keyWarn + time.Hour) }, step: stepKey, status: OK, says: "good until"},
-		"no metadata":     {prepare: func(f *fake, _ *Options) { f.metadata = down }, step: stepDiscovery, status: Failed, says: "HTTPS_PROXY", skipped: []string{stepClock, stepPAR, stepNonce, stepLogin, stepToken}},
-		"no Date":         {prepare: func(f *fake, _ *Options) { f.noDate = true }, step: stepClock, status: Warning, says: "could not be compared"},
-		"a second off":    {prepare: func(f *fake, _ *Options) { f.skew = time.Second }, step: stepClock, status: OK},
-		"3 s off":         {prepare: func(f *fake, _ *Options) { f.skew = -3 * time.Second }, step: stepClock, status: Warning, says: "-3"},
-		"5 min off":       {prepare: func(f *fake, _ *Options) { f.skew = skewLimit }, step: stepClock, status: Warning},
-		"6 min off":       {prepare: func(f *fake, _ *Options) { f.skew = -6 * time.Minute }, step: stepClock, status: Failed, says: "clock-skew", skipped: []string{stepPAR, stepNonce, stepLogin, stepToken}},
-		"3 s off, system": {prepare: func(f *fake, o *Options) { f.skew, o.SystemClock = 3*time.Second, true }, step: stepClock, status: Warning, says: "nothing corrects it"},
-		"6 s off, system": {prepare: func(f *fake, o *Options) { f.skew, o.SystemClock = 6*time.Second, true }, step: stepClock, status: Failed, says: "SIDECAR_CLOCK"},
-		"PAR refused":     {prepare: func(f *fake, _ *Options) { f.push = invalid }, step: stepPAR, status: Failed, says: "public half", skipped: []string{stepLogin, stepToken}},
+		"all well":          {step: stepToken, status: OK, says: "DPoP token, good for 1h"},
+		"warnings":          {prepare: func(_ *fake, o *Options) { o.Warnings = []string{"X: odd"} }, step: stepConfiguration, status: Warning, says: "X: odd"},
+		"exposed key":       {prepare: func(_ *fake, o *Options) { o.Key.Exposed = "others may read it" }, step: stepKey, status: Warning, says: "others may read it"},
+		"key ends":          {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(time.Hour) }, step: stepKey, status: Warning, says: "within a month"},
+		"key ended":         {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(-time.Hour) }, step: stepKey, status: Failed, says: "sidecar keygen"},
+		"key ends, no file": {prepare: func(_ *fake, o *Options) { o.Key.NotAfter, o.Key.File = time.Now().Add(time.Hour), "" }, step: stepKey, status: Warning, says: "sidecar keygen"},
+		"key ends, file":    {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(time.Hour) }, step: stepKey, status: Warning, says: "sidecar keys rotate"},
+		"key lasts":         {prepare: func(_ *fake, o *Options) { o.Key.NotAfter = time.Now().Add(keyWarn + time.Hour) }, step: stepKey, status: OK, says: "good until"},
+		"no metadata":       {prepare: func(f *fake, _ *Options) { f.metadata = down }, step: stepDiscovery, status: Failed, says: "HTTPS_PROXY", skipped: []string{stepClock, stepPAR, stepNonce, stepLogin, stepToken}},
+		"no Date":           {prepare: func(f *fake, _ *Options) { f.noDate = true }, step: stepClock, status: Warning, says: "could not be compared"},
+		"a second off":      {prepare: func(f *fake, _ *Options) { f.skew = time.Second }, step: stepClock, status: OK},
+		"3 s off":           {prepare: func(f *fake, _ *Options) { f.skew = -3 * time.Second }, step: stepClock, status: Warning, says: "-3"},
+		"5 min off":         {prepare: func(f *fake, _ *Options) { f.skew = skewLimit }, step: stepClock, status: Warning},
+		"6 min off":         {prepare: func(f *fake, _ *Options) { f.skew = -6 * time.Minute }, step: stepClock, status: Failed, says: "clock-skew", skipped: []string{stepPAR, stepNonce, stepLogin, stepToken}},
+		"3 s off, system":   {prepare: func(f *fake, o *Options) { f.skew, o.SystemClock = 3*time.Second, true }, step: stepClock, status: Warning, says: "nothing corrects it"},
+		"6 s off, system":   {prepare: func(f *fake, o *Options) { f.skew, o.SystemClock = 6*time.Second, true }, step: stepClock, status: Failed, says: "SIDECAR_CLOCK"},
+		"PAR refused":       {prepare: func(f *fake, _ *Options) { f.push = invalid }, step: stepPAR, status: Failed, says: "public half", skipped: []string{stepLogin, stepToken}},
 		"redirect": {prepare: func(f *fake, _ *Options) {
 			f.push = &said{code: "helseid-refused", oauth: "invalid_request", detail: "HelseID answered 400, invalid_request: Invalid redirect_uri"}
 		}, step: stepPAR, status: Failed, says: "register http://localhost:8080/_sidecar/callback"},
@@ -115,6 +117,22 @@ func TestSteps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A client of one organization sends neither a parent nor a journal, so a granted token shows nothing about either.
+func TestLearnOfOneOrganization(t *testing.T) {
+	t.Parallel()
+	for _, single := range []bool{false, true} {
+		o := options(&fake{})
+		o.Learn, o.SingleTenant = true, single
+		for _, a := range Run(t.Context(), o).Answers {
+			if a.Question == askForm || a.Question == askJournal {
+				if (a.Sure == Open) != single || single && !strings.Contains(a.How, "HELSEID_TENANCY=single") {
+					t.Errorf("single %t: %+v", single, a)
+				}
+			}
+		}
 	}
 }
 

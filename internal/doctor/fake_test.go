@@ -116,7 +116,7 @@ func options(f *fake) Options {
 	}
 	return Options{
 		Issuer: "https://helseid.example", ClientID: "epj", HelseID: f, DPoP: true, Person: true,
-		Key:      Key{Algorithm: "ES256", Strength: "EC, P-256", ID: "kid"},
+		Key:      Key{Algorithm: "ES256", Strength: "EC, P-256", ID: "kid", File: "client.jwk"},
 		WithForm: func(string) (HelseID, error) { return f, nil }, ParentOnlyForm: "colon",
 		Login: true, Doorway: back{Return: Return{Code: "code", Issuer: "iss"}}, Invite: func(string, time.Duration) {},
 		Authorization: Authorization{RedirectURI: "http://localhost:8080/_sidecar/callback", Scopes: []string{"openid", "api/a"}},

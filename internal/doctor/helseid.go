@@ -37,7 +37,7 @@ func (e *examination) key(context.Context) Finding {
 			"let the sidecar's user alone read the file: chmod 600 "+k.File+" and chown to that user; in Kubernetes, defaultMode 0400 and fsGroup")
 	}
 	if !k.NotAfter.IsZero() {
-		if ends := judgeExpiry(k.NotAfter, time.Now()); ends.Status != OK || f.Status == OK {
+		if ends := judgeExpiry(k.NotAfter, time.Now(), k.File); ends.Status != OK || f.Status == OK {
 			f.Status, f.Found, f.Means, f.Do = ends.Status, found+", "+ends.Found, ends.Means, ends.Do
 		}
 	}

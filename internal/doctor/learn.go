@@ -28,6 +28,8 @@ const journalScope = "nhn:sfm:journal-id"
 
 const needsToken = "no token was granted; name a tenant, and a way to tokens: --login, or HELSEID_GRANT=client-credentials"
 
+const needsMany = "HELSEID_TENANCY=single: a client of one organization names neither a parent nor a journal"
+
 const needsLogin = "nobody logged in: run the check with --login"
 
 // learn answers the questions, the one that may cost the log-in last.
@@ -129,7 +131,10 @@ var parentForms = []string{helseid.ParentOnlyColon, helseid.ParentOnlyBare}
 // learnForm asks for a token for a parent alone in both forms. Where no such tenant was named, the first one's parent is
 // taken, with its journal: the token is thrown away.
 func (e *examination) learnForm(ctx context.Context) Answer {
-	if len(e.o.Tenants) == 0 || e.o.WithForm == nil {
+	switch {
+	case e.o.SingleTenant:
+		return open(needsMany)
+	case len(e.o.Tenants) == 0 || e.o.WithForm == nil:
 		return open("name a tenant")
 	}
 	t := e.o.Tenants[0].Tenant
@@ -201,6 +206,9 @@ func (e *examination) asked() []string {
 }
 
 func (e *examination) learnJournal(context.Context) Answer {
+	if e.o.SingleTenant {
+		return open(needsMany) // its journal is registered with it
+	}
 	asked := slices.Contains(e.o.Authorization.Scopes, journalScope)
 	for _, s := range e.report.Steps {
 		for _, d := range s.Details {

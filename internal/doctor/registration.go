@@ -202,7 +202,7 @@ func (e *examination) tenantStatuses(ctx context.Context) Finding {
 	if len(wanting) > 0 {
 		details := f.Details
 		f = wrong("not Active: "+words(wanting), "HelseID gives no token for SFM to organizations that are not Active",
-			"have the organization delegate in Altinn at the parent, and sign NHN's agreements and the terms of use of SFM")
+			"have the organization delegate in Altinn at the parent, and sign NHN's agreements and the terms of use of SFM; sidecar tenants onboard leads through it")
 		f.Details = details
 	}
 	return f
@@ -244,17 +244,23 @@ func (e *examination) keyExpiry(ctx context.Context) Finding {
 	case keys[at].Expires.IsZero():
 		return good("listed, without an end", "the key need not be changed")
 	}
-	return judgeExpiry(keys[at].Expires, time.Now())
+	return judgeExpiry(keys[at].Expires, time.Now(), e.o.Key.File)
 }
 
-func judgeExpiry(expires, now time.Time) Finding {
-	day := expires.UTC().Format(time.DateOnly)
+// judgeExpiry says what is to be done about a key's end. A rotation needs a key that HelseID still takes, and a file to
+// keep the new one in.
+func judgeExpiry(expires, now time.Time, file string) Finding {
+	const byHand = "make a new one with sidecar keygen, and register it in HelseID Selvbetjening by hand"
+	day, rotate := expires.UTC().Format(time.DateOnly), "register a new one: sidecar keys rotate"
+	if file == "" {
+		rotate = byHand
+	}
 	f := good("good until "+day, "the key need not be changed yet")
 	switch left := expires.Sub(now); {
 	case left <= 0:
-		f = wrong("ended "+day, "HelseID no longer takes this key", "register a new one: sidecar keys rotate")
+		f = wrong("ended "+day, "HelseID no longer takes this key", byHand)
 	case left < keyWarn:
-		f = careful("good until "+day, "the key ends within a month", "register a new one: sidecar keys rotate")
+		f = careful("good until "+day, "the key ends within a month", rotate)
 	}
 	f.Details = Details{{Name: "expires", Value: expires.UTC().Format(time.RFC3339)}}
 	return f

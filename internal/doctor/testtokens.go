@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -192,7 +193,7 @@ func (e *examination) callSFM(ctx context.Context) {
 
 func (e *examination) organizations(ctx context.Context, address *url.URL, t testToken) Finding {
 	if !isTest(address.Hostname()) {
-		return skipped(address.Hostname() + " does not look like a test environment (no label test… in its name); test tokens go to no other")
+		return skipped(address.Hostname() + " does not look like a test environment (no label test, test2 or …-test in its name); test tokens go to no other")
 	}
 	resp, err := e.send(ctx, address, t)
 	if err == nil && resp.status == http.StatusUnauthorized && resp.nonce { // RFC 9449 §9
@@ -258,13 +259,16 @@ func judgeCall(status int) Finding {
 	return careful(found, "SFM answers in a way that says little about token and proof", "read SFM's documents for this status")
 }
 
-// isTest reports whether a host is this machine or has a label that begins with "test" or ends with "-test".
+// testLabel is what a label of a test environment's name looks like: test, test2, test-inside, sfm-test; and no testimonials.
+var testLabel = regexp.MustCompile(`^test[0-9]*-|^(.*-)?test[0-9]*$`)
+
+// isTest reports whether a host is this machine or in a test environment, by a label of its name.
 func isTest(host string) bool {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return true
 	}
 	return slices.ContainsFunc(strings.Split(strings.ToLower(host), "."), func(label string) bool {
-		return strings.HasPrefix(label, "test") || strings.HasSuffix(label, "-test")
+		return testLabel.MatchString(label)
 	})
 }
 

@@ -14,6 +14,7 @@ func TestIsTest(t *testing.T) {
 		"base-fhir.test2.forskrivning.no": true, "helseid-ttt.test.nhn.no": true, "127.0.0.1": true, "::1": true, "localhost": true,
 		"sfm-test.example": true, "base-fhir.forskrivning.no": false, "contest.example": false, "10.0.0.1": false, "": false,
 		"test.": true, "latest.example": false,
+		"test-inside.example": true, "sfm-test2.example": true, "testimonials.example.com": false, "testament-2.example": false, "no-testing.example": false,
 	} {
 		if got := isTest(host); got != want {
 			t.Errorf("%s: %v", host, got)

@@ -20,7 +20,7 @@ type seenGrant struct {
 func (e *examination) tokens(ctx context.Context) {
 	if len(e.o.Tenants) == 0 {
 		e.run(ctx, step{name: stepToken, tried: "nothing", look: func(context.Context) Finding {
-			return skipped("no tenant was named: sidecar check PARENT[:CHILD]@JOURNAL shows whether its token can be had")
+			return skipped("no tenant was named: sidecar check ALIAS, or PARENT[:CHILD]@JOURNAL, shows whether its token can be had")
 		}})
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +112,7 @@ func judgeUpstream(u Upstream, own visit, elsewhere []string) Finding {
 	return careful(found, "something answers, but not as SFM does", "see that SFM_UPSTREAMS names the right host, and whether a proxy answers in its place")
 }
 
-// visit asks for a capability statement. Its body is looked into just as far as to see that it is one.
+// visit asks for a capability statement. That of a large API is of a few hundred KiB.
 func (e *examination) visit(ctx context.Context, address string) (visit, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
@@ -126,11 +127,14 @@ func (e *examination) visit(ctx context.Context, address string) (visit, error) 
 		return visit{}, err
 	}
 	defer resp.Body.Close()
-	const enough = 64 << 10
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, enough)) // what was cut off is no statement
+	const enough = 8 << 20
+	var statement struct {
+		ResourceType string `json:"resourceType"`
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, enough)).Decode(&statement) // what was cut off is no statement
 	return visit{
 		status: resp.StatusCode, tls: resp.TLS,
-		fhir: resp.StatusCode == http.StatusOK && strings.Contains(string(body), "CapabilityStatement"),
+		fhir: resp.StatusCode == http.StatusOK && err == nil && statement.ResourceType == "CapabilityStatement",
 	}, nil
 }
 

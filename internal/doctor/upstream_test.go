@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,24 +30,28 @@ func mustURL(t testing.TB, raw string) *url.URL {
 // What the three paths answer, and what that says about the configured address.
 func TestUpstreamPaths(t *testing.T) {
 	t.Parallel()
-	const statement = `{"resourceType":"CapabilityStatement"}`
+	const statement = `{"rest":[],"resourceType":"CapabilityStatement"}`
 	for name, test := range map[string]struct {
 		base   string
 		answer map[string]int // by path; 404 otherwise
+		body   string         // of 200; "" = a statement
 		status Status
 		says   string
 	}{
-		"no base":       {"", map[string]int{"/metadata": 200}, OK, "is its base"},
-		"base":          {"/v2", map[string]int{"/v2/metadata": 200}, OK, "is its base"},
-		"base, slash":   {"/v2/", map[string]int{"/v2/metadata": 200}, OK, "is its base"},
-		"v2 wanted":     {"", map[string]int{"/v2/metadata": 200}, Warning, "/v2 in SFM_UPSTREAMS"},
-		"api/v2 wanted": {"", map[string]int{"/api/v2/metadata": 200}, Warning, "/api/v2 in SFM_UPSTREAMS"},
-		"base too much": {"/v2", map[string]int{"/metadata": 200}, Warning, "another path"},
-		"none":          {"", nil, Warning, "session gateway"},
-		"token wanted":  {"", map[string]int{"/metadata": 401}, OK, "wants a token"},
-		"trouble":       {"", map[string]int{"/metadata": 503, "/v2/metadata": 200}, Failed, "has trouble"},
-		"web page":      {"", map[string]int{"/metadata": 299}, Warning, "not as SFM does"},
-		"moved":         {"", map[string]int{"/metadata": 302}, Warning, "not as SFM does"},
+		"no base":        {"", map[string]int{"/metadata": 200}, "", OK, "is its base"},
+		"base":           {"/v2", map[string]int{"/v2/metadata": 200}, "", OK, "is its base"},
+		"base, slash":    {"/v2/", map[string]int{"/v2/metadata": 200}, "", OK, "is its base"},
+		"v2 wanted":      {"", map[string]int{"/v2/metadata": 200}, "", Warning, "/v2 in SFM_UPSTREAMS"},
+		"api/v2 wanted":  {"", map[string]int{"/api/v2/metadata": 200}, "", Warning, "/api/v2 in SFM_UPSTREAMS"},
+		"base too much":  {"/v2", map[string]int{"/metadata": 200}, "", Warning, "another path"},
+		"none":           {"", nil, "", Warning, "session gateway"},
+		"token wanted":   {"", map[string]int{"/metadata": 401}, "", OK, "wants a token"},
+		"trouble":        {"", map[string]int{"/metadata": 503, "/v2/metadata": 200}, "", Failed, "has trouble"},
+		"web page":       {"", map[string]int{"/metadata": 299}, "", Warning, "not as SFM does"},
+		"200 of another": {"", map[string]int{"/metadata": 200}, `{"resourceType":"Patient","text":"CapabilityStatement"}`, Warning, "not as SFM does"},
+		"a page of it":   {"", map[string]int{"/metadata": 200}, "<html>no CapabilityStatement here</html>", Warning, "not as SFM does"},
+		"large":          {"", map[string]int{"/metadata": 200}, `{"resourceType":"CapabilityStatement","rest":[` + strings.Repeat(`"x",`, 50_000) + `"x"]}`, OK, "is its base"},
+		"moved":          {"", map[string]int{"/metadata": 302}, "", Warning, "not as SFM does"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +68,7 @@ func TestUpstreamPaths(t *testing.T) {
 				w.Header().Set("Location", "/elsewhere")
 				w.WriteHeader(status)
 				if status == http.StatusOK {
-					_, _ = io.WriteString(w, statement)
+					_, _ = io.WriteString(w, cmp.Or(test.body, statement))
 				}
 			}))
 			defer server.Close()
