@@ -21,6 +21,7 @@ const (
 	defaultTimeout = 10 * time.Second
 	firstPause     = 500 * time.Millisecond // doubled after each attempt
 	longestPause   = 30 * time.Second       // a register that asks for more is not asked again
+	longestAsked   = 365 * 24 * time.Hour   // more is taken for this
 	// After so many calls in a row that came to nothing, the register is left alone for a while.
 	hopeless = 3
 	rest     = 30 * time.Second
@@ -247,8 +248,8 @@ func mendStatus(status int) string {
 // not say.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) { // then it is the most
+		return time.Duration(min(seconds, uint64(longestAsked/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return max(at.Sub(now), 0)

@@ -292,6 +292,8 @@ func TestRest(t *testing.T) {
 	}{
 		"asked for": {"120", 1, 1, 120 * time.Second},
 		"for hours": {"36000", 1, 1, 300 * time.Second},
+		"for ages":  {"2147483648", 1, 1, 300 * time.Second},
+		"for ever":  {"99999999999999999999", 1, 1, 300 * time.Second},
 		"hopeless":  {"", 3, 12, 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
