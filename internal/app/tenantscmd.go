@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -30,8 +29,7 @@ var tenantVariables = []string{
 func tenants(ctx context.Context, o Options) int {
 	cfg, err := config.LoadPart(o.Environ, tenantVariables...)
 	if err != nil {
-		_, _ = fmt.Fprintf(o.Stderr, "sidecar: %v\n", err)
-		return exitUsage
+		return desk.Misconfigured(desk.Options{Args: o.Args, Stdout: o.Stdout, Stderr: o.Stderr}, err)
 	}
 	details := helseid.Options{
 		Tenancy: cfg.HelseID.Tenancy, AssertionClaim: cfg.HelseID.AssertionClaim, ParentOnlyForm: cfg.HelseID.ParentOnlyForm,

@@ -59,7 +59,7 @@ func (d *desk) add(_ context.Context, args []string) error {
 	if err := editor.Save(); err != nil {
 		return refusedEdit(err)
 	}
-	out.File, out.Next = d.file, next(out)
+	out.File, out.Next = d.file, d.next(out)
 	if d.json {
 		return d.encode(out)
 	}

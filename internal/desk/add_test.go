@@ -69,6 +69,21 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// What follows can be pasted into a shell, whatever the alias and the file are called.
+func TestAddNamesCommands(t *testing.T) {
+	for _, test := range []struct{ more, plan string }{{"", " --plan new"}, {"5f3a0001-0000-4000-8000-00000a11ce00", " --plan single-to-multi"}} {
+		name := filepath.Join(t.TempDir(), "the registry.yaml")
+		args := []string{"add", "-f", name, "--alias", "$(id); x", "--parent", "310000140", "--her-id", "90033"}
+		if test.more != "" {
+			args = append(args, "--sfm-id", test.more)
+		}
+		r := runOn(t, name, func(o *desk.Options) { o.File = "" }, args...)
+		has(t, r.out, "sidecar tenants explain '$(id); x' -f 'the registry.yaml'\n", "sidecar tenants onboard"+test.plan+" --alias '$(id); x' -f 'the registry.yaml'\n")
+	}
+	r, _ := added(t, good, "--alias", "topp", "--parent", "310000000", "--journal", journalID)
+	has(t, r.out, "sidecar tenants onboard --alias topp\n")
+}
+
 // Whatever is refused, the file stays as it was.
 func TestAddRefuses(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -1,16 +1,18 @@
 package desk
 
 // next are the steps that follow once a tenant is in the registry.
-func next(out written) []string {
+func (d *desk) next(out written) []string {
 	var steps []string
-	show := "sidecar tenants explain " + out.Tenant.Alias
+	alias, plan := quoted(out.Tenant.Alias), ""
 	switch out.Origin {
 	case originMinted:
+		plan = " --plan " + planNew
 		steps = append(steps,
 			"keep the journal-id: with another one SFM would make another, empty journal",
 			"write the organization with POST …/Organization, active=false, and Sfm-Journal-Intent: new",
 			"then set created: true on the journal in the registry")
 	case originSFMID:
+		plan = " --plan " + planSwitch
 		steps = append(steps,
 			"the SFM-id is the journal-id now: the customer's data stay where they are",
 			"get a token for the tenant and see with GET …/Organization that the organizations are there")
@@ -22,7 +24,8 @@ func next(out written) []string {
 	if out.Organization != nil && !out.Organization.Active {
 		steps = append(steps, "once SFM has it active, set active: true on the organization in the registry")
 	}
-	return append(steps, "see how SFM will resolve it: "+show, "be led through the rest: sidecar tenants onboard --alias "+out.Tenant.Alias)
+	return append(steps, "see how SFM will resolve it: sidecar tenants explain "+alias+d.elsewhere(),
+		"be led through the rest: sidecar tenants onboard"+plan+" --alias "+alias+d.elsewhere())
 }
 
 func (d *desk) printAdded(out written) {

@@ -162,7 +162,7 @@ func (g *guide) written(with, of tenantmap.Tenant) func(context.Context) outcome
 		case r.status != 200:
 			return unchecked("SFM answered %d", r.status)
 		case !there:
-			return open("the journal is there, and %s is not written to it", entry(of))
+			return r.without(open("the journal is there, and %s is not written to it", entry(of)))
 		case active:
 			return ok("%s is written to the journal, and active", entry(of))
 		}
@@ -194,7 +194,7 @@ func (g *guide) checkSameJournal(ctx context.Context) outcome {
 	case r.status != 200:
 		return unchecked("SFM answered %d", r.status)
 	case len(r.active) == 0:
-		return wrong("the journal holds no organization: it is not the one with the customer's data")
+		return r.without(wrong("the journal holds no organization: it is not the one with the customer's data"))
 	}
 	return ok("the SFM-id leads to a journal with %s", count(len(r.active), "organization"))
 }
@@ -207,10 +207,16 @@ func (g *guide) checkPassive(ctx context.Context) outcome {
 		return g.written(g.customer.tenant(), g.customer.tenant())(ctx)
 	}
 	next, old := entry(g.customer.tenant()), entry(g.customer.old())
+	_, nextThere := r.active[next]
+	oldActive, oldThere := r.active[old]
 	switch {
+	case !nextThere:
+		return r.without(wrong("%s is not written to the journal: leave %s as it is until it is, and active", next, old))
 	case !r.active[next]:
 		return wrong("%s is not active: leave %s as it is until it is", next, old)
-	case r.active[old]:
+	case !oldThere:
+		return r.without(wrong("%s is active, and %s is not in the journal at all: compare --old-parent and --old-child", next, old))
+	case oldActive:
 		return open("%s is active, and %s still is too", next, old)
 	}
 	return ok("%s is active, and %s is not any more", next, old)

@@ -30,6 +30,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"sfm-sidecar/internal/register"
@@ -139,9 +140,9 @@ func Run(ctx context.Context, o Options) int {
 	commands := map[string]func(*desk, context.Context, []string) error{
 		"lint": (*desk).lint, "explain": (*desk).explain, "add": (*desk).add, "list": (*desk).list, "onboard": (*desk).onboard,
 	}
+	d := newDesk(o)
 	if len(o.Args) == 0 {
-		_, _ = fmt.Fprint(o.Stderr, usage)
-		return exitUsage
+		return d.end(usageError{"name a command"})
 	}
 	name := o.Args[0]
 	if slices.Contains([]string{"help", "-h", "--help"}, name) {
@@ -150,11 +151,34 @@ func Run(ctx context.Context, o Options) int {
 	}
 	run, ok := commands[name]
 	if !ok {
-		_, _ = fmt.Fprintf(o.Stderr, "sidecar tenants: there is no command %q\n\n%s", clean(name), usage)
-		return exitUsage
+		return d.end(usageError{fmt.Sprintf("there is no command %q", clean(name))})
 	}
-	d := newDesk(o)
 	return d.end(run(d, ctx, o.Args[1:]))
+}
+
+// Misconfigured tells what is wrong with the configuration that a command was to go by, and returns the exit code.
+func Misconfigured(o Options, err error) int {
+	d := newDesk(o)
+	if d.json = asksJSON(o.Args); d.json {
+		d.tell(err)
+	} else {
+		_, _ = fmt.Fprintf(o.Stderr, "sidecar: %v\n", err)
+	}
+	return exitUsage
+}
+
+// asksJSON reports whether a command line asks for JSON, also one that can't be read to its end.
+func asksJSON(args []string) bool {
+	for i, arg := range args {
+		name, value, joined := strings.Cut(arg, "=")
+		if !joined && i+1 < len(args) {
+			value = args[i+1]
+		}
+		if (name == "-o" || name == "--o") && value == "json" {
+			return true
+		}
+	}
+	return false
 }
 
 func newDesk(o Options) *desk {
@@ -198,6 +222,10 @@ func (d *desk) parse(args []string, most int) ([]string, error) {
 // end tells how a command ended, and returns its exit code.
 func (d *desk) end(err error) int {
 	if wrong, ok := errors.AsType[usageError](err); ok {
+		if asksJSON(d.Args) {
+			_ = d.encode(map[string]any{"error": errorJSON{Message: wrong.problem, Mend: "see sidecar tenants help"}})
+			return exitUsage
+		}
 		_, _ = fmt.Fprintf(d.Stderr, "sidecar tenants: %s\n\n%s", clean(wrong.problem), usage)
 		return exitUsage
 	}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,7 +116,35 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit code %d, printed %q, want 2 and nothing", r.code, r.out)
 			}
 			has(t, r.faults, test.says, "usage: sidecar tenants")
+			if len(test.args) == 0 {
+				return
+			}
+			for _, json := range [][]string{{"-o", "json"}, {"--o=json"}} {
+				r = run(t, good, nil, append(slices.Clone(test.args), json...)...)
+				var got struct {
+					Error struct{ Message, Mend string }
+				}
+				decode(t, r, &got)
+				if r.code != 2 || r.faults != "" || !strings.Contains(got.Error.Message, test.says) || got.Error.Mend == "" {
+					t.Errorf("%+v", r)
+				}
+			}
 		})
+	}
+}
+
+// The configuration may be at fault before a command begins.
+func TestMisconfigured(t *testing.T) {
+	for _, json := range []bool{false, true} {
+		var out, faults bytes.Buffer
+		o := desk.Options{Args: []string{"list"}, Stdout: &out, Stderr: &faults}
+		if json {
+			o.Args = append(o.Args, "-o=json")
+		}
+		code := desk.Misconfigured(o, errors.New("X: is odd"))
+		if code != 2 || json == (out.Len() == 0) || json != (faults.Len() == 0) || !strings.Contains(out.String()+faults.String(), "X: is odd") {
+			t.Errorf("json %t: %d %q %q", json, code, &out, &faults)
+		}
 	}
 }
 

@@ -126,11 +126,14 @@ func (g *guide) talk(ctx context.Context) error {
 			g.out.say("Nothing was kept; name a file with --state to be able to go on.\n")
 			return nil
 		}
-		registry := ""
-		if g.file != g.File {
-			registry = " -f " + quoted(g.file)
+		again := ""
+		if g.sidecar != "" {
+			again = " --sidecar " + quoted(g.sidecar) + " --session @FILE" // the handle itself is not to be shown
 		}
-		g.out.say("Go on with: sidecar tenants onboard --state %s%s\n", quoted(g.state), registry)
+		if g.upstream != defaultUpstream {
+			again += " --upstream " + quoted(g.upstream)
+		}
+		g.out.say("Go on with: sidecar tenants onboard --state %s%s%s\n", quoted(g.state), again, g.elsewhere())
 		return nil
 	}
 	return err

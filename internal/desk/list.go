@@ -81,7 +81,7 @@ func (d *desk) printList(all []listed) {
 			{strings.TrimSpace(t.Journal + " " + t.JournalName), ""}})
 	}
 	if len(all) == 0 {
-		d.out.say("no tenants in %s; add one with sidecar tenants add\n", d.file)
+		d.out.say("no tenants in %s; add one with sidecar tenants add%s\n", d.file, d.elsewhere())
 		return
 	}
 	d.out.table(0, rows)

@@ -23,6 +23,8 @@ const (
 	planSwitch    = "single-to-multi"
 	planNewOrgnr  = "new-orgnr"
 	maxStateBytes = 64 << 10
+	// defaultUpstream is where organizations are written, unless --upstream says otherwise.
+	defaultUpstream = "basis"
 )
 
 // customer is what the guide knows of the customer. It is kept in the state file, and holds nothing about a person.
@@ -129,7 +131,7 @@ func (g *guide) read(args []string) error {
 	var sfmID, journalID string
 	g.flags.StringVar(&sfmID, "sfm-id", "", "")
 	g.flags.StringVar(&journalID, "journal", "", "")
-	g.flags.StringVar(&g.upstream, "upstream", "basis", "")
+	g.flags.StringVar(&g.upstream, "upstream", defaultUpstream, "")
 	if _, err := g.parse(args, 0); err != nil {
 		return err
 	}
@@ -156,6 +158,9 @@ func (g *guide) begin(said customer) error {
 	}
 	if kept := g.customer; kept.Alias != "" && said.Alias != "" && kept.Alias != said.Alias {
 		return usageError{"the state file " + g.state + " is about " + kept.Alias + ": name another with --state"}
+	}
+	if flag := g.customer.turned(said); flag != "" {
+		return usageError{"the state file " + g.state + " has confirmed steps with another " + flag + ": leave it out, or name another file with --state"}
 	}
 	g.customer.take(said)
 	g.fromRegistry()
@@ -242,6 +247,26 @@ func (g *guide) keep() error {
 		return fmt.Errorf("keeping the state: %w", err)
 	}
 	return nil
+}
+
+// turned is the flag that would make another customer of the one whose steps are confirmed; "" = none.
+func (c customer) turned(said customer) string {
+	if len(c.Confirmed) == 0 {
+		return ""
+	}
+	for _, one := range []struct {
+		flag, kept, said string
+		later            bool // it may have become known since
+	}{
+		{"--parent", c.Parent, said.Parent, false}, {"--child", c.Child, said.Child, false},
+		{"--old-parent", c.OldParent, said.OldParent, false}, {"--old-child", c.OldChild, said.OldChild, false},
+		{"--journal or --sfm-id", c.Journal, said.Journal, true},
+	} {
+		if one.said != "" && !strings.EqualFold(one.said, one.kept) && (one.kept != "" || !one.later) {
+			return one.flag
+		}
+	}
+	return ""
 }
 
 // take lets what was said now win over what was kept.

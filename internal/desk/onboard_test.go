@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -40,12 +41,22 @@ func (s *sfm) do(r *http.Request) (*http.Response, error) {
 	if body == "" {
 		var entries []string
 		for orgnr, active := range s.orgs {
-			entries = append(entries, `{"resource":{"resourceType":"Organization","active":`+map[bool]string{true: "true", false: "false"}[active]+
-				`,"identifier":[{"system":"urn:oid:2.16.578.1.12.4.1.4.101","value":"`+orgnr+`"},{"system":"urn:oid:2.16.578.1.12.4.1.2","value":"1"}]}}`)
+			entries = append(entries, organization(orgnr, active))
 		}
 		body = `{"resourceType":"Bundle","entry":[` + strings.Join(entries, ",") + `]}`
 	}
 	return &http.Response{StatusCode: s.status, Header: h, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// organization is one as an entry of a Bundle.
+func organization(orgnr string, active bool) string {
+	return fmt.Sprintf(`{"resource":{"resourceType":"Organization","active":%t,"identifier":[`+
+		`{"system":"urn:oid:2.16.578.1.12.4.1.4.101","value":"%s"},{"system":"urn:oid:2.16.578.1.12.4.1.2","value":"1"}]}}`, active, orgnr)
+}
+
+// page is the first of several, with one organization.
+func page(orgnr string, active bool) string {
+	return `{"resourceType":"Bundle","entry":[` + organization(orgnr, active) + `],"link":[{"relation":"self","url":"x"},{"relation":"next","url":"y"}]}`
 }
 
 // report is what onboard prints for programs.
@@ -134,6 +145,12 @@ func TestOnboardChecks(t *testing.T) {
 		"a journal of nobody":     {switching, sfm{status: 200}, nil, "data", "ok wrong", 1},
 		"old still active":        {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": true, "310000213": true}}, nil, "passive", "open", 0},
 		"old passive":             {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": true, "310000213": false}}, nil, "passive", "ok", 0},
+		"old mistyped":            {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": true, "310000221": true}}, nil, "passive", "wrong", 1},
+		"old not on this page":    {newNumber, sfm{status: 200, body: page("310000078", true)}, nil, "passive", "unchecked", 0},
+		"new not on this page":    {newNumber, sfm{status: 200, body: page("310000213", true)}, nil, "passive", "unchecked", 0},
+		"written on another page": {newNumber, sfm{status: 200, body: page("310000213", true)}, nil, "create", "unchecked", 0},
+		"old on the first page":   {newNumber, sfm{status: 200, body: strings.Replace(page("310000078", true), "[", "["+organization("310000213", true)+",", 1)}, nil, "passive", "open", 0},
+		"an empty first page":     {switching, sfm{status: 200, body: strings.Replace(page("1", true), organization("1", true), "", 1)}, nil, "data", "ok unchecked", 0},
 		"old passive too early":   {newNumber, sfm{status: 200, orgs: map[string]bool{"310000078": false, "310000213": false}}, nil, "passive", "wrong", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +265,7 @@ func TestOnboardTalks(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	has(t, r.out, `no plan "never"`, "--parent is no organization number", "vest: a new customer", "1/14  You are", "2/14  Agreements", "3/14  Organization numbers",
-		"=> ok: 310000000 EKSEMPEL AS is a top-level unit", "Stopped. Go on with: sidecar tenants onboard --state state.json")
+		"=> ok: 310000000 EKSEMPEL AS is a top-level unit", "Stopped. Go on with: sidecar tenants onboard --state state.json --sidecar http://127.0.0.1:8080 --session @FILE\n")
 	if strings.Count(r.out, "3/14") != 2 || strings.Count(r.out, "4/14") != 0 {
 		t.Errorf("checking again does not show the step again, once:\n%s", r.out)
 	}
@@ -275,6 +292,63 @@ func TestOnboardTalks(t *testing.T) {
 	r = talk("", "--plan", "new-orgnr")
 	if r.code != 2 || !strings.Contains(r.faults, "is of the plan new") {
 		t.Errorf("a state file of one plan is used for another: %+v", r)
+	}
+}
+
+// What was confirmed holds for one customer. What was not known yet may be said later.
+func TestOnboardKeepsToItsCustomer(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state.json")
+	kept := `{"plan":"new-orgnr","alias":"nord","parent":"310000000","old_parent":"310000213","confirmed":{"supplier":"2026-11-22T10:00:00Z"}}`
+	for _, test := range []struct {
+		args []string
+		want string // "" = taken
+	}{
+		{[]string{"--parent", "310000140"}, "--parent"},
+		{[]string{"--child", "310000078"}, "--child"},
+		{[]string{"--old-parent", "310000140"}, "--old-parent"},
+		{[]string{"--old-child", "310000078"}, "--old-child"},
+		{[]string{"--parent", "310000000", "--journal", journalID}, ""},
+		{[]string{"--sfm-id", "5f3a0001-0000-4000-8000-00000a11ce00", "--her-id", "90001"}, ""},
+	} {
+		if err := os.WriteFile(state, []byte(kept), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, "tenants: {}\n", nil, append([]string{"onboard", "--state", state}, test.args...)...)
+		if test.want == "" && r.code == 2 || test.want != "" && (r.code != 2 || !strings.Contains(r.faults, "another "+test.want+":")) {
+			t.Errorf("%s: %+v", test.args, r)
+		}
+	}
+	known := strings.Replace(kept, `"confirmed"`, `"journal":"`+journalID+`","confirmed"`, 1)
+	for id, code := range map[string]int{strings.ToUpper(journalID): 0, "5f3a0001-0000-4000-8000-00000a11ce00": 2} {
+		for _, flag := range []string{"--journal", "--sfm-id"} {
+			if err := os.WriteFile(state, []byte(known), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if r := run(t, "tenants: {}\n", nil, "onboard", "--state", state, flag, id); r.code != code {
+				t.Errorf("%s %s: %+v", flag, id, r)
+			}
+		}
+	}
+	if err := os.WriteFile(state, []byte(strings.Replace(kept, `"supplier":"2026-11-22T10:00:00Z"`, "", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, "tenants: {}\n", nil, "onboard", "--state", state, "--parent", "310000140", "--journal", journalID); r.code != 0 {
+		t.Errorf("with nothing confirmed: %+v", r)
+	}
+}
+
+// The commands of a guide can be pasted: they name this registry, and the tenant's token before there is a sidecar.
+func TestOnboardNamesCommands(t *testing.T) {
+	elsewhere := func(o *desk.Options) { o.File = "other.yaml" }
+	name := filepath.Join(t.TempDir(), "the registry.yaml")
+	if err := os.WriteFile(name, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{newCustomer, newNumber, switching} {
+		args = append([]string{"onboard", "-f", name, "-o", "text"}, args[3:]...)
+		r := runOn(t, name, elsewhere, args...)
+		has(t, r.out, " --phone PHONE -f 'the registry.yaml'\n", "$ sidecar tenants explain nord -f 'the registry.yaml'\n",
+			"$ sidecar check --login 310000000:310000078@"+journalID+"\n")
 	}
 }
 
@@ -340,9 +414,9 @@ func TestOnboardChecksAgain(t *testing.T) {
 		everything(&s)(o)
 		o.Interactive, o.Stdin = true, strings.NewReader(lines)
 	}, "onboard", "--state", filepath.Join(t.TempDir(), "state.json"), "--plan", "single-to-multi", "--alias", "nord", "--parent", "310000000",
-		"--sfm-id", journalID, "--sidecar", "http://127.0.0.1:8080", "--session", "handle")
+		"--sfm-id", journalID, "--sidecar", "http://127.0.0.1:8080", "--session", "handle", "--upstream", "other")
 	if len(s.seen) != 3 {
 		t.Errorf("SFM was asked %d times, want 3:\n%s", len(s.seen), r.out)
 	}
-	has(t, r.out, "the SFM-id leads to a journal with 1 organization\n")
+	has(t, r.out, "the SFM-id leads to a journal with 1 organization\n", " --sidecar http://127.0.0.1:8080 --session @FILE --upstream other\n")
 }

@@ -70,7 +70,7 @@ func (g *guide) finish() []step {
 		}, checks: []check{g.checkNoted}},
 		{id: "ready", title: "Ready for the first prescription", do: []string{
 			"Look at the HER-id and the sender that RF and the pharmacy will see:",
-			commandMark + "sidecar tenants explain " + quoted(g.customer.Alias),
+			commandMark + "sidecar tenants explain " + quoted(g.customer.Alias) + g.elsewhere(),
 			"Write a first prescription together with the customer, and see that RF's answer comes back to this journal.",
 		}, checks: []check{g.checkReady}},
 	}
@@ -88,9 +88,9 @@ func (g *guide) newSteps() []step {
 			"The journal-id is made here, once, and kept for good: another one would be another, empty journal.",
 			g.addCommand(""),
 		}, checks: []check{g.checkRegistry}},
-		step{id: "token", title: "The first token", do: []string{
+		step{id: "token", title: "The first token", do: append([]string{
 			"A person who is to be the customer's administrator logs in at security level 4. Whoever makes the journal becomes its administrator.",
-		}, checks: []check{g.checkToken}},
+		}, g.tokenAlone()...), checks: []check{g.checkToken}},
 		step{id: "create", title: "Make the journal: POST " + g.path(), do: []string{
 			"Send Sfm-Journal-Intent: new. The sidecar first asks SFM that the journal is not there yet.",
 			"The resource has active=false, the SFM-id " + or(c.Journal) + " and the organization number " + entry(t) + ".",
@@ -113,10 +113,10 @@ func (g *guide) switchSteps() []step {
 			"Use exactly that as journal-id. With a new one the customer would begin with an empty journal.",
 		}},
 		step{id: "registry", title: "Registry", do: []string{g.addCommand(" --sfm-id " + or(c.Journal) + " --active")}, checks: []check{g.checkRegistry}},
-		step{id: "data", title: "See that it is the same journal, before anything is written", do: []string{
+		step{id: "data", title: "See that it is the same journal, before anything is written", do: append([]string{
 			"GET " + g.path() + " must answer 200 with the customer's organizations.",
 			"The answers 401, 403 and 404 mean that SFM does not know the id: stop, and write nothing.",
-		}, checks: []check{g.checkToken, g.checkSameJournal}},
+		}, g.tokenAlone()...), checks: []check{g.checkToken, g.checkSameJournal}},
 		step{id: "compare", title: "Compare", do: []string{
 			"Open a known patient in both set-ups: the medication list must be the same.",
 		}},
@@ -141,9 +141,9 @@ func (g *guide) newOrgnrSteps() []step {
 		step{id: "activate", title: "Activate the new organization", do: []string{
 			"PUT it with active=true, before anything happens to the old one.",
 		}, checks: []check{g.activated(old, next)}},
-		step{id: "token", title: "The first token of the new organization", do: []string{
+		step{id: "token", title: "The first token of the new organization", do: append([]string{
 			"Log in for " + entry(next) + " with the same journal-id: the patients must be there.",
-		}, checks: []check{g.checkToken, g.activated(next, next)}},
+		}, g.tokenAlone()...), checks: []check{g.checkToken, g.activated(next, next)}},
 		step{id: "passive", title: "Only now: the old organization passive", do: []string{
 			"PUT " + entry(old) + " with active=false. Done earlier, this can lock everybody out of the journal.",
 		}, checks: []check{g.checkPassive}},
@@ -163,7 +163,19 @@ func (g *guide) addCommand(more string) string {
 	if c.HERID != "" {
 		words = append(words, "--her-id", quoted(c.HERID))
 	}
-	return strings.Join(words, " ") + more + " --name NAME --address ADDRESS --phone PHONE"
+	return strings.Join(words, " ") + more + " --name NAME --address ADDRESS --phone PHONE" + g.elsewhere()
+}
+
+// tokenAlone says how HelseID can be asked for the tenant's token before there is a sidecar to call. The tenant is named by
+// its numbers, which are good with any registry, and without one.
+func (g *guide) tokenAlone() []string {
+	c := g.customer
+	who := strings.Join(nonEmpty(c.Parent, c.Child), ":")
+	journalID := c.Journal
+	if journalID == "" {
+		journalID = "JOURNAL" // a step before makes it
+	}
+	return []string{"Where no sidecar runs yet, this shows whether HelseID gives the token:", commandMark + "sidecar check --login " + who + "@" + journalID}
 }
 
 // quoted is a word for a shell.

@@ -19,6 +19,14 @@ func (d *desk) load() (*tenantmap.Registry, error) {
 	return nil, d.broken(err)
 }
 
+// elsewhere is what a command has to say so that it is about this registry too.
+func (d *desk) elsewhere() string {
+	if d.file == d.File {
+		return ""
+	}
+	return " -f " + quoted(d.file)
+}
+
 // broken turns what is wrong with a file into a failure.
 func (d *desk) broken(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {

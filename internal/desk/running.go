@@ -26,12 +26,21 @@ type reply struct {
 	status  int
 	refusal string          // the sidecar's own, for people; "" = SFM answered
 	active  map[string]bool // the journal's organizations by number, and whether each is active
+	more    bool            // SFM has further pages, which are not read
 	err     error           // nobody could be asked
 }
 
 // missingJournal reports the answers that SFM gives for a journal-id that it does not know.
 func (r reply) missingJournal() bool {
 	return r.status == http.StatusUnauthorized || r.status == http.StatusForbidden || r.status == http.StatusNotFound
+}
+
+// without is the outcome of a check that misses an organization: not known where SFM did not tell of all.
+func (r reply) without(found outcome) outcome {
+	if r.more {
+		return unchecked("SFM's answer goes on on further pages, which are not read here: look there for what is missing")
+	}
+	return found
 }
 
 // organizations asks SFM what the journal holds, with the token of one tenant. It changes nothing at SFM.
@@ -121,9 +130,13 @@ func (r *reply) read(body []byte) bool {
 	var bundle struct {
 		organizationJSON
 		Entry []struct{ Resource organizationJSON }
+		Link  []struct{ Relation string }
 	}
 	if json.Unmarshal(body, &bundle) != nil || bundle.ResourceType != "Bundle" && bundle.ResourceType != "Organization" {
 		return false
+	}
+	for _, l := range bundle.Link {
+		r.more = r.more || l.Relation == "next"
 	}
 	all := []organizationJSON{bundle.organizationJSON}
 	for _, e := range bundle.Entry {
