@@ -41,12 +41,12 @@ const newJournal = "6f1d0c6e-93b5-4c7e-8f0e-2b6a4f0d9a11"
 
 // setUp shows what looks after a vendor's set-up: the way of a token through SFM's
 // model, a set-up that is refused, and a journal that is made because that was meant.
-func (e *epj) setUp(ctx context.Context, r *report, sim *simulator.Running) error {
+func (e *epj) setUp(ctx context.Context, r *report, sim *simulator.Running) (err error) {
 	dir, err := os.MkdirTemp("", "sfm-sidecar-demo")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	first, next := simulator.Tenants()[0], simulator.Tenants()[2]
 	next.Journal = newJournal
 	good := fmt.Sprintf(registry, first.Parent, first.Child, first.Journal)
