@@ -9,16 +9,20 @@ import (
 )
 
 // countedStore tells of every operation that failed by a fault of the store, by its
-// name. That there is no such entry is none, and neither is a caller that left.
+// name. That there is no such entry, or another one, is none, and neither is a caller
+// that left.
 type countedStore struct {
 	next   store.Store
 	failed func(operation string)
 }
 
 func (s countedStore) tell(operation string, err error) {
-	if err != nil && !errors.Is(err, store.ErrMissing) && !errors.Is(err, context.Canceled) {
-		s.failed(operation)
+	for _, none := range []error{nil, store.ErrMissing, store.ErrChanged, store.ErrFenced, context.Canceled} {
+		if errors.Is(err, none) {
+			return
+		}
 	}
+	s.failed(operation)
 }
 
 // Get implements [store.Store].
@@ -31,6 +35,20 @@ func (s countedStore) Get(ctx context.Context, key store.Key) (store.Entry, erro
 // Put implements [store.Store].
 func (s countedStore) Put(ctx context.Context, key store.Key, value []byte, ttl time.Duration) error {
 	err := s.next.Put(ctx, key, value, ttl)
+	s.tell("put", err)
+	return err
+}
+
+// PutIf implements [store.Store].
+func (s countedStore) PutIf(ctx context.Context, key store.Key, value []byte, ttl time.Duration, version uint64) error {
+	err := s.next.PutIf(ctx, key, value, ttl, version)
+	s.tell("put", err)
+	return err
+}
+
+// PutFenced implements [store.Store].
+func (s countedStore) PutFenced(ctx context.Context, key store.Key, value []byte, ttl time.Duration, fence uint64) error {
+	err := s.next.PutFenced(ctx, key, value, ttl, fence)
 	s.tell("put", err)
 	return err
 }

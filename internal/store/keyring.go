@@ -117,11 +117,35 @@ func (k *Keyring) Root() []byte { return k.root }
 
 // Put implements [Store].
 func (k *Keyring) Put(ctx context.Context, key Key, value []byte, ttl time.Duration) error {
+	return k.put(ctx, key, value, ttl, always, 0)
+}
+
+// PutIf implements [Store].
+func (k *Keyring) PutIf(ctx context.Context, key Key, value []byte, ttl time.Duration, version uint64) error {
+	if !k.keeps(key) {
+		return k.Memory.PutIf(ctx, key, value, ttl, version)
+	}
+	return k.put(ctx, key, value, ttl, ifVersion(version), 0)
+}
+
+// PutFenced implements [Store]. Fences live in memory: so do their holders.
+func (k *Keyring) PutFenced(ctx context.Context, key Key, value []byte, ttl time.Duration, fence uint64) error {
+	if !k.keeps(key) {
+		return k.Memory.PutFenced(ctx, key, value, ttl, fence)
+	}
+	return k.put(ctx, key, value, ttl, ifFence(fence), fence)
+}
+
+func (k *Keyring) put(ctx context.Context, key Key, value []byte, ttl time.Duration, ok condition, fence uint64) error {
 	if !k.keeps(key) {
 		return k.Memory.Put(ctx, key, value, ttl)
 	}
 	turn := k.turn(key)
 	defer turn.Release()
+	defer k.fenced(key, fence)
+	if err := k.admits(key, ok); err != nil { // whoever writes this key has its turn
+		return err
+	}
 	entry := &kept{value, k.wall().Add(ttl)}
 	switch {
 	case key.Kind == k.o.Note:

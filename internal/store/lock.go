@@ -19,10 +19,17 @@ func (m *Memory) Lock(ctx context.Context, key Key) (Hold, error) {
 		}
 	}
 	held, cancel := context.WithCancel(ctx)
-	return &memoryHold{ctx: held, release: sync.OnceFunc(func() {
+	return &memoryHold{ctx: held, fence: m.fence(), release: sync.OnceFunc(func() {
 		cancel()
 		m.next(key)
 	})}, nil
+}
+
+func (m *Memory) fence() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fences++
+	return m.fences
 }
 
 // enqueue takes the lock when it is free (nil), or joins the queue.
@@ -68,8 +75,10 @@ func (m *Memory) next(key Key) {
 
 type memoryHold struct {
 	ctx     context.Context // the life of the hold itself
+	fence   uint64
 	release func()
 }
 
 func (h *memoryHold) Context() context.Context { return h.ctx }
+func (h *memoryHold) Fence() uint64            { return h.fence }
 func (h *memoryHold) Release()                 { h.release() }

@@ -18,6 +18,7 @@ type Memory struct {
 	mu       sync.Mutex // guards all below
 	entries  map[Key]stored
 	versions uint64
+	fences   uint64
 	swept    time.Time
 	watchers map[Key]map[chan struct{}]struct{}
 	queues   map[Key][]chan struct{} // who waits for a lock; present = held
@@ -26,6 +27,7 @@ type Memory struct {
 type stored struct {
 	Entry
 	until, untilWall time.Time // by the monotonic clock, by the wall clock
+	fence            uint64    // of the holder that wrote last
 }
 
 // alive says whether an entry's time is not over.
@@ -35,7 +37,10 @@ func (m *Memory) alive(s stored) bool {
 
 func wallClock() time.Time { return time.Now().Round(0) }
 
-var _ Store = (*Memory)(nil)
+var (
+	_ Store   = (*Memory)(nil)
+	_ Counter = (*Memory)(nil)
+)
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
@@ -56,23 +61,91 @@ func (m *Memory) Get(_ context.Context, key Key) (Entry, error) {
 }
 
 func (m *Memory) get(key Key) (Entry, error) {
-	s, ok := m.entries[key]
-	if !ok || !m.alive(s) {
-		return Entry{}, ErrMissing
+	if s := m.live(key); s.Version != 0 {
+		return s.Entry, nil
 	}
-	return s.Entry, nil
+	return Entry{}, ErrMissing
+}
+
+// condition is what must be so for a write: version 0 and fence 0 of an entry that
+// is not there.
+type condition func(version, fence uint64) error
+
+func always(uint64, uint64) error { return nil }
+
+func ifVersion(want uint64) condition {
+	return func(version, _ uint64) error {
+		if version != want {
+			return ErrChanged
+		}
+		return nil
+	}
+}
+
+func ifFence(mine uint64) condition {
+	return func(_, fence uint64) error {
+		if mine < fence {
+			return ErrFenced
+		}
+		return nil
+	}
 }
 
 // Put implements [Store].
 func (m *Memory) Put(_ context.Context, key Key, value []byte, ttl time.Duration) error {
+	return m.put(key, value, ttl, always, 0)
+}
+
+// PutIf implements [Store].
+func (m *Memory) PutIf(_ context.Context, key Key, value []byte, ttl time.Duration, version uint64) error {
+	return m.put(key, value, ttl, ifVersion(version), 0)
+}
+
+// PutFenced implements [Store].
+func (m *Memory) PutFenced(_ context.Context, key Key, value []byte, ttl time.Duration, fence uint64) error {
+	return m.put(key, value, ttl, ifFence(fence), fence)
+}
+
+func (m *Memory) put(key Key, value []byte, ttl time.Duration, ok condition, fence uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	m.sweep(now)
+	old := m.live(key)
+	if err := ok(old.Version, old.fence); err != nil {
+		return err
+	}
 	m.versions++
-	m.entries[key] = stored{Entry{value, m.versions}, now.Add(ttl), m.wall().Add(ttl)}
+	m.entries[key] = stored{Entry{value, m.versions}, now.Add(ttl), m.wall().Add(ttl), max(fence, old.fence)}
 	m.wake(key)
 	return nil
+}
+
+// live is what there is of a key, zero when there is nothing; m.mu is held.
+func (m *Memory) live(key Key) stored {
+	s, ok := m.entries[key]
+	if !ok || !m.alive(s) {
+		return stored{}
+	}
+	return s
+}
+
+// admits says whether a write would happen.
+func (m *Memory) admits(key Key, ok condition) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.live(key)
+	return ok(s.Version, s.fence)
+}
+
+// fenced notes that the holder of a fence has written.
+func (m *Memory) fenced(key Key, fence uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.entries[key]; ok {
+		s.fence = max(fence, s.fence)
+		m.entries[key] = s
+	}
 }
 
 // Take implements [Store].
