@@ -14,7 +14,7 @@ lint  := $(tools)/golangci-lint
 race := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint unit around cross dist browser desktop wine check-format check-modules fmt fuzz bench vuln docs clean
+.PHONY: help demo build test lint unit around cross dist browser desktop redis wine check-format check-modules fmt fuzz bench vuln docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ cross: ## build for every system, and vet what is of Windows and macOS
 dist: ## archives, checksums and bills of materials in bin/dist, the same bytes each time
 	cd tests && $(GO) run ./dist -root .. -out ../$(bin)/dist -version '$(VERSION)'
 
-unit: browser desktop wine ## the tests alone
+unit: browser desktop redis wine ## the tests alone
 	$(if $(race),,@echo 'no C compiler: the tests run without the race detector')
 	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) -shuffle=on ./...
 
@@ -98,6 +98,15 @@ wine: ## Wine, where apt-get can install it and this is an amd64 machine
 		apt-get update -q </dev/null && apt-get install -qy --no-install-recommends wine wine64 </dev/null || \
 			echo 'could not install: wine wine64'; \
 	fi
+
+# The shared store is tested against servers of the tests' own; the one that Debian's
+# package may start for the machine is not touched. Without the programs those tests
+# are left out and say so; TEST_REDIS=required makes that a failure.
+redis: ## a Redis server to test with, where apt-get can install it
+	@if command -v redis-server >/dev/null && command -v redis-cli >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then exit 0; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -q </dev/null && apt-get install -qy --no-install-recommends redis-server </dev/null || \
+		echo 'could not install: redis-server'
 
 check-format:
 	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l cmd internal tests *.go)" || exit 1; \

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// noteLife is how long the note of which keys are in use stays after the last
+	// write, and noteEvery how often a write renews it.
+	noteLife  = 24 * time.Hour
+	noteEvery = time.Hour
+	// scanStep is how many names a server looks at in one step of a listing.
+	scanStep = 1000
+)
+
+// ErrOtherKeys says that the store is used with another list of keys: nothing that
+// others have stored would be found, nor their locks.
+var ErrOtherKeys = errors.New("the shared store is in use with other keys")
+
+// Check says whether the store can be used: the server answers, takes this
+// sidecar's credentials, lets it write, and is used with the same keys.
+func (r *Redis) Check(ctx context.Context) error {
+	name := r.noteName()
+	answer, err := r.do(ctx, "check", name, func(ctx context.Context) (any, error) {
+		return noteScript.run(ctx, r.engine, name, r.seal.namesID(), milliseconds(noteLife))
+	})
+	if err != nil {
+		return err
+	}
+	if answer != nil && answer != r.seal.namesID() {
+		return ErrOtherKeys
+	}
+	return nil
+}
+
+// noteName is the name of the note that tells which keys are in use.
+func (r *Redis) noteName() string {
+	sum := sha256.Sum256([]byte(r.seal.space))
+	return namePrefix("keys") + "{" + base64.RawURLEncoding.EncodeToString(sum[:16]) + "}"
+}
+
+// noteKeys keeps that note alive, now and then, behind the back of whoever writes.
+func (r *Redis) noteKeys() {
+	now, last := time.Now().Unix(), r.marked.Load()
+	if now-last < int64(noteEvery/time.Second) || !r.marked.CompareAndSwap(last, now) {
+		return
+	}
+	r.work.start(func() {
+		name := r.noteName()
+		_, err := r.do(r.life, "check", name, func(ctx context.Context) (any, error) {
+			answer, err := noteScript.run(ctx, r.engine, name, r.seal.namesID(), milliseconds(noteLife))
+			if err == nil && answer != nil && answer != r.seal.namesID() {
+				r.o.Warn("the shared store is used with other keys, too", ErrOtherKeys)
+			}
+			return nil, err
+		})
+		if err != nil {
+			r.marked.CompareAndSwap(now, last)
+		}
+	})
+}
+
+// List calls visit for every entry of a kind that can be opened; what comes or goes
+// meanwhile may be missed, or come twice. It looks at every name of every server:
+// for operators, not for the way of a call.
+func (r *Redis) List(ctx context.Context, kind string, visit func(Key, Entry) error) error {
+	return r.scan(ctx, kind, func(names []string) error {
+		for _, name := range names {
+			sealed, err := r.bytes(ctx, "get", name, func(ctx context.Context) (any, error) {
+				return r.engine.call(ctx, "get", name)
+			})
+			if errors.Is(err, ErrMissing) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			id, e, err := r.seal.open(name, sealed)
+			if err != nil || r.seal.name(Key{kind, id}) != name {
+				continue // others' keys, another space, or damaged
+			}
+			if err := visit(Key{kind, id}, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Count is how many entries of a kind there are, of all spaces. It costs what
+// [Redis.List] costs, less the reading.
+func (r *Redis) Count(ctx context.Context, kind string) (int, error) {
+	n := 0
+	err := r.scan(ctx, kind, func(names []string) error {
+		n += len(names)
+		return nil
+	})
+	return n, err
+}
+
+// scan calls f with the names of a kind, some at a time.
+func (r *Redis) scan(ctx context.Context, kind string, f func([]string) error) error {
+	return r.engine.masters(ctx, func(c *redis.Client) error {
+		for cursor := uint64(0); ; {
+			step, cancel := context.WithTimeout(ctx, r.o.Timeout)
+			names, next, err := c.Scan(step, cursor, namePrefix(kind)+"{*", scanStep).Result()
+			cancel()
+			if err != nil {
+				return fmt.Errorf("listing: %w", failure(ctx, "scan", err))
+			}
+			if err := f(names); err != nil || next == 0 {
+				return err
+			}
+			cursor = next
+		}
+	})
+}
