@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -23,10 +25,12 @@ import (
 //     conditional create; PUT, which is FHIR's conditional update and creates
 //     where nothing matches; and any method that FHIR does not know. A method in
 //     one of the override headers counts like the request's own.
-//   - a Bundle that holds such a request, at any path, as long as it is kept
-//     (64 KiB) and plain JSON.
-//   - a body that can't be read (larger, streamed, compressed, XML) when it is
-//     sent to the FHIR base itself, where a Bundle would go.
+//   - a Bundle that holds such a request, or holds a Bundle that does, at any path,
+//     as long as it is kept (64 KiB) and strict JSON in UTF-8. A method or address
+//     that is no text may be any.
+//   - a body that can't be read (larger, streamed, compressed, XML, another charset,
+//     anything a lenient reader might take for JSON) when it is sent to the FHIR base
+//     itself, where a Bundle would go.
 //
 // What is not: PUT Organization/{id}. SFM takes no write but POST Organization
 // before a journal exists (sfm.md 1.6.7), so it can't make one; it is how an EPJ
@@ -66,6 +70,9 @@ func (p *Proxy) guardOf(c *call) (*guard, error) {
 	switch {
 	case intent == "":
 		return nil, guardRefused("intent-missing", "the call writes an Organization, which makes a new, empty journal where SFM does not know the journal-id", "")
+	case path == "":
+		return nil, guardRefused("unclear", "the address of a Bundle that writes an Organization leaves open where SFM is to be asked about the journal",
+			"Nothing was written. Send the Bundle to the FHIR service's own address, spelt plainly: no percent signs, semicolons, empty segments or operations.")
 	case intent == intentNew && p.created != nil && p.created(c.ask.Tenant.Folded().Journal):
 		return nil, guardRefused("created", "the intent is new, but the registry says that the journal was created",
 			"Send "+intentHeader+": existing, or correct created in TENANTS_FILE.")
@@ -75,7 +82,8 @@ func (p *Proxy) guardOf(c *call) (*guard, error) {
 
 // guarded says whether a call can write a new Organization, and where to ask SFM
 // about the journal: at the very path of the call, or at the type Organization
-// below the base that a Bundle goes to.
+// below the base that a Bundle goes to. The path is empty where the base is not spelt
+// plainly: a 404 for an address that SFM reads otherwise says nothing of the journal.
 func guarded(c *call) (path string, ok bool) {
 	if !mayCreate(c.in) {
 		return "", false
@@ -87,19 +95,26 @@ func guarded(c *call) (path string, ok bool) {
 		return "", false
 	}
 	base := strings.TrimRight(c.rest, "/")
+	if !plainPath.MatchString(base) {
+		return "", true
+	}
 	if i := strings.LastIndexByte(base, '/'); i >= 0 && strings.EqualFold(base[i+1:], "Bundle") {
 		base = base[:i]
 	}
 	return base + "/Organization", true
 }
 
+// plainPath is a path that every server reads alike.
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9][A-Za-z0-9._~-]*)*$`)
+
 // overrides are the headers by which some servers read another method than the
 // request's own.
 var overrides = []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
 
-// mayCreate says whether a request's method can create a resource.
+// mayCreate says whether a request's method can create a resource. One in the query
+// may be any: none of FHIR's own parameters has that name.
 func mayCreate(r *http.Request) bool {
-	if creating(r.Method) {
+	if creating(r.Method) || strings.Contains(strings.ToLower(unescape(r.URL.RawQuery)), "_method=") {
 		return true
 	}
 	for _, name := range overrides {
@@ -123,44 +138,73 @@ func creating(method string) bool {
 }
 
 // namesOrganization says whether the last segment of an address is Organization, as
-// any server may read it: percent-encoded even twice, in any letter case (routes
-// of ASP.NET have none), with a path parameter, before slashes, backslashes,
-// blanks or full stops, and with an encoded ? or #.
+// any server may read it: percent-encoded even three times, in any letter case (routes
+// of ASP.NET have none), before or behind blanks, before slashes, backslashes, full
+// stops, a path parameter, a format (.json) or any other sign, and with an encoded ?
+// or #.
 func namesOrganization(escaped string) bool {
 	if len(escaped) < len("Organization") {
 		return false
 	}
-	path := decoded(escaped)
-	if i := strings.IndexAny(path, "?#"); i >= 0 {
-		path = path[:i]
+	path := beforeQuery(escaped)
+	for range 3 {
+		path = unescape(path)
+		if endsInOrganization(path) || endsInOrganization(beforeQuery(path)) {
+			return true
+		}
 	}
+	return false
+}
+
+func endsInOrganization(path string) bool {
 	for {
-		path = strings.TrimRightFunc(path, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`/\.`, r) })
+		path = strings.TrimRightFunc(path, func(r rune) bool { return blank(r) || strings.ContainsRune(`/\.`, r) })
 		segment := path[strings.LastIndexAny(path, `/\`)+1:]
 		name, _, parameter := strings.Cut(segment, ";")
+		if kind := strings.TrimLeftFunc(name, blank); len(kind) >= len("Organization") && strings.EqualFold(kind[:len("Organization")], "Organization") {
+			rest := kind[len("Organization"):] // a letter makes another type of it
+			return rest == "" || !('a' <= rest[0]|0x20 && rest[0]|0x20 <= 'z')
+		}
 		if !parameter {
-			return strings.EqualFold(segment, "Organization")
+			return false
 		}
 		path = path[:len(path)-len(segment)+len(name)]
 	}
 }
 
-// decoded undoes percent-encoding, and that of what comes out.
-func decoded(path string) string {
-	for range 3 {
-		plain, err := url.PathUnescape(path)
-		if err != nil || plain == path {
-			break
-		}
-		path = plain
+// blank is what a server may cut off: it is in no type's name.
+func blank(r rune) bool { return r <= ' ' || r > '~' }
+
+func beforeQuery(address string) string {
+	if i := strings.IndexAny(address, "?#"); i >= 0 {
+		return address[:i]
 	}
-	return path
+	return address
+}
+
+// unescape undoes percent-encoding where there is one, and leaves a lone percent sign.
+func unescape(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	plain := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				plain = append(plain, byte(c))
+				i += 2
+				continue
+			}
+		}
+		plain = append(plain, s[i])
+	}
+	return string(plain)
 }
 
 // fhirBase says whether a path may be that of the FHIR service itself: it has no
 // segment but those that name a version or the API.
 func fhirBase(escaped string) bool {
-	for segment := range strings.FieldsFuncSeq(strings.ToLower(decoded(escaped)), func(r rune) bool { return r == '/' || r == '\\' }) {
+	for segment := range strings.FieldsFuncSeq(strings.ToLower(unescape(unescape(unescape(escaped)))), func(r rune) bool { return r == '/' || r == '\\' }) {
 		segment, _, _ = strings.Cut(segment, ";")
 		switch segment {
 		case "", "api", "fhir", "rest", "base", "basis", "r4", "r4b", "r5", "stu3", "bundle":

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"mime"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 )
 
 // readBundle looks for a write of an Organization in the entries of a Bundle.
-// readable is false when the body can't be judged: it is streamed, compressed or no
-// JSON. A body that is no Bundle is readable, and writes nothing.
+// readable is false when the body can't be judged: it is streamed, compressed or not
+// strict JSON in UTF-8, which another reader may take for more. A body that is no
+// Bundle is readable, and writes nothing.
 func readBundle(b *payload, h http.Header) (readable, writes bool) {
 	switch {
 	case b.stream != nil:
@@ -24,12 +27,30 @@ func readBundle(b *payload, h http.Header) (readable, writes bool) {
 		return true, false
 	case text[0] != '{':
 		return false, false
-	case !mayHold(text, `"request"`, "organization"):
-		return true, false
 	}
+	var err error
 	w := &bundleReader{dec: json.NewDecoder(bytes.NewReader(text))}
-	err := w.object(w.root)
-	return err == nil || w.writes, w.writes
+	if mayHold(text, `"entry"`, "organization") {
+		err = w.object(w.root)
+		w.writes = w.writes || w.bare && w.runs
+	}
+	return w.writes || err == nil && inUTF8(h) && utf8.Valid(text) && json.Valid(text), w.writes
+}
+
+// inUTF8 says whether the header lets a body be UTF-8.
+func inUTF8(h http.Header) bool {
+	for _, kind := range h["Content-Type"] {
+		_, parameters, err := mime.ParseMediaType(kind)
+		if err != nil && strings.Contains(strings.ToLower(kind), "charset") {
+			return false
+		}
+		switch strings.ToLower(parameters["charset"]) {
+		case "", "utf-8", "utf8":
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // mayHold is a quick look whether all the words can be in a JSON text, in any
@@ -64,9 +85,17 @@ func mayHold(text []byte, words ...string) bool {
 type bundleReader struct {
 	dec    *json.Decoder
 	writes bool
-	// Of the entry under way: whether a method may create, or none was named, and
-	// whether an address is that of Organization.
-	methods, creates, organization bool
+	// Whether it is one whose entries are carried out, and whether one of those is an
+	// Organization without a request.
+	runs, bare bool
+	at         bundleEntry
+}
+
+// bundleEntry is the entry under way: whether it has a request, whether a method may
+// create, or none was named, whether an address is that of Organization, and whether
+// the resource is one.
+type bundleEntry struct {
+	request, methods, creates, organization, resource bool
 }
 
 var errNoBundle = errors.New("the body is no JSON object of a known form")
@@ -107,42 +136,60 @@ func (w *bundleReader) within(open json.Delim, each func() error) error {
 }
 
 func (w *bundleReader) root(name string) error {
-	if name != "entry" {
-		return w.skip()
+	switch name {
+	case "type", "resourcetype":
+		text, known, err := w.text()
+		w.runs = w.runs || name == "type" && (strings.EqualFold(text, "batch") || strings.EqualFold(text, "transaction"))
+		w.at.resource = w.at.resource || name == "resourcetype" && (!known || strings.EqualFold(text, "Organization"))
+		return err
+	case "entry":
+		return w.within('[', w.entry)
 	}
-	return w.within('[', func() error {
-		w.methods, w.creates, w.organization = false, false, false
-		if err := w.object(w.entry); err != nil {
-			return err
-		}
-		w.writes = w.writes || w.organization && (w.creates || !w.methods)
-		return nil
-	})
+	return w.skip()
 }
 
-func (w *bundleReader) entry(name string) error {
-	if name != "request" {
+// entry reads an entry. One within another is that of a Bundle that is a resource.
+func (w *bundleReader) entry() error {
+	outer := w.at
+	defer func() { w.at = outer }()
+	w.at = bundleEntry{}
+	err := w.object(func(name string) error {
+		switch name {
+		case "request":
+			w.at.request = true
+			return w.object(w.request)
+		case "resource":
+			return w.object(w.root)
+		}
 		return w.skip()
-	}
-	return w.object(w.request)
+	})
+	w.writes = w.writes || w.at.organization && (w.at.creates || !w.at.methods)
+	w.bare = w.bare || w.at.resource && !w.at.request
+	return err
 }
 
 func (w *bundleReader) request(name string) error {
 	if name != "method" && name != "url" {
 		return w.skip()
 	}
-	var value any
-	if err := w.dec.Decode(&value); err != nil {
+	text, known, err := w.text()
+	if name == "url" {
+		w.at.organization = w.at.organization || !known || namesOrganization(text)
 		return err
 	}
-	text, _ := value.(string)
-	if name == "url" {
-		w.organization = w.organization || namesOrganization(text)
-		return nil
+	w.at.methods = true
+	w.at.creates = w.at.creates || !known || strings.TrimSpace(text) == "" || creating(text)
+	return err
+}
+
+// text reads the value that comes next. It is not known where it is no text.
+func (w *bundleReader) text() (text string, known bool, err error) {
+	var value any
+	if err := w.dec.Decode(&value); err != nil {
+		return "", true, err
 	}
-	w.methods = true
-	w.creates = w.creates || creating(text)
-	return nil
+	text, known = value.(string)
+	return text, known, nil
 }
 
 // skip passes over the value that comes next.

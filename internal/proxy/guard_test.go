@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf16"
 )
 
 // guardedSFM answers the guard's GETs with statuses in turn, the last for ever, and
@@ -171,6 +173,13 @@ func TestWhatIsGuarded(t *testing.T) {
 		{method: "post", path: "/Organization", asked: "/Organization"},
 		{method: "GET", path: "/Organization", header: []string{"X-HTTP-Method-Override", "POST"}, asked: "/Organization"},
 
+		{method: "POST", path: "/Organization.json", asked: "/Organization.json"},
+		{method: "POST", path: "/Organization%C2%A0", asked: "/Organization%C2%A0"},
+		{method: "POST", path: "/%20Organization", asked: "/%20Organization"},
+		{method: "POST", path: "/Organization,x", asked: "/Organization,x"},
+		{method: "GET", path: "/Organization?_method=POST", asked: "/Organization"},
+		{method: "GET", path: "/Organization?x=1&_Metho%64=POST", asked: "/Organization"},
+
 		{method: "GET", path: "/Organization"},
 		{method: "HEAD", path: "/Organization"},
 		{method: "DELETE", path: "/Organization?x=1"},
@@ -194,6 +203,16 @@ func TestWhatIsGuarded(t *testing.T) {
 		{method: "POST", path: "/", body: `{"entry":[{"request":{"method":"POST","method":"GET","url":"Organization"}}]}`, asked: "/Organization"},
 		{method: "POST", path: "/", body: `{"entry":[{"request":{"url":"Organization"}}]}`, asked: "/Organization"},
 		{method: "POST", path: "/", body: `{"entry":[],"entry":[{"request":{"url":"Patient","url":"Organization","method":"POST"}}],"entry":[]}`, asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("POST", "%4frganization?name=100%"), asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("POST", "Organization?name=100%"), asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("POST", "%254frganization%3Fname=100%25"), asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("", "Organization"), asked: "/Organization"},
+		{method: "POST", path: "/", body: strings.Replace(bundle("POST", "Organization"), `"POST"`, `["POST"]`, 1), asked: "/Organization"},
+		{method: "POST", path: "/", body: strings.Replace(bundle("POST", "Organization"), `"POST"`, `null`, 1), asked: "/Organization"},
+		{method: "POST", path: "/", body: strings.Replace(bundle("POST", "Organization"), `"url":"Organization"`, `"url":["Organization"]`, 1), asked: "/Organization"},
+		{method: "POST", path: "/", body: `{"entry":[{"resource":` + bundle("POST", "Organization") + `,"request":{"method":"POST","url":"Bundle"}}]}`, asked: "/Organization"},
+		{method: "POST", path: "/", body: `{"entry":[{"resource":{"resourceType":"Organization","type":[{}]}}],"type":"transaction"}`, asked: "/Organization"},
+		{method: "POST", path: "/", body: `{"entry":[{"resource":{"resourceType":"Organization","type":[{}]}}],"type":"document"}`},
 		{method: "POST", path: "/", body: bundle("POST", "Patient")},
 		{method: "POST", path: "/", body: bundle("GET", "Organization?x=1")},
 		{method: "POST", path: "/", body: bundle("PUT", "Organization/1")},
@@ -204,6 +223,15 @@ func TestWhatIsGuarded(t *testing.T) {
 		{method: "POST", path: "/", body: `{"entry":[{"request":{"url":"Organization"`[:40] + `nization"`, asked: "/Organization"},
 		{method: "POST", path: "/", body: `{"entry":{"request":"Organization"}}`, asked: "/Organization"},
 		{method: "POST", path: "/", body: strings.Repeat(" ", maxKept) + "{}", asked: "/Organization"},
+		{method: "POST", path: "/", body: utf16LE(bundle("POST", "Organization")), header: []string{"Content-Type", "application/fhir+json; charset=utf-16"}, asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("GET", "Patient"), header: []string{"Content-Type", "application/fhir+json; charset=utf-7"}, asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("GET", "Patient"), header: []string{"Content-Type", "application/fhir+json; charset="}, asked: "/Organization"},
+		{method: "POST", path: "/", body: strings.ReplaceAll(bundle("POST", "Organization"), `"`, `'`), asked: "/Organization"},
+		{method: "POST", path: "/", body: strings.ReplaceAll(bundle("POST", "Organization"), `"request"`, `request`), asked: "/Organization"},
+		{method: "POST", path: "/", body: strings.ReplaceAll(bundle("POST", "Organization"), `"request"`, `'request'`), asked: "/Organization"},
+		{method: "POST", path: "/", body: "{}" + bundle("POST", "Organization"), asked: "/Organization"},
+		{method: "POST", path: "/", body: "{\"x\":\"\xff\"}", asked: "/Organization"},
+		{method: "POST", path: "/", body: bundle("GET", "Patient"), header: []string{"Content-Type", `application/fhir+json; charset="UTF-8"`}},
 		{method: "POST", path: "/"},
 		{method: "POST", path: "/", body: "{}", header: []string{"Content-Encoding", "identity"}},
 		{method: "POST", path: "/Patient", body: "<Patient/>"},
@@ -239,6 +267,37 @@ func TestWhatIsGuarded(t *testing.T) {
 				t.Errorf("asked at %s", got)
 			}
 		})
+	}
+}
+
+// utf16LE is a text as some would send it, without a byte order mark.
+func utf16LE(s string) string {
+	var all []byte
+	for _, c := range utf16.Encode([]rune(s)) {
+		all = binary.LittleEndian.AppendUint16(all, c)
+	}
+	return string(all)
+}
+
+// A Bundle's address that SFM may read otherwise than the guard does is not asked
+// about: the 404 would be the address's, and pass for an unknown journal.
+func TestGuardNeverAsksElsewhere(t *testing.T) {
+	const body = `{"entry":[{"request":{"method":"POST","url":"Organization"}}]}`
+	for _, path := range []string{
+		"/%42undle", "/%2542undle", "/v2/%62undle", "/Bundle%2F", "/Bundle;x", "/x;y/Bundle", "/%5CBundle", "//Bundle", "/$process-message",
+	} {
+		sfm := &guardedSFM{statuses: []int{404}}
+		h := open(t, upstreamServer(t, sfm.ServeHTTP))
+		for _, intent := range []string{"new", "existing"} {
+			r := h.ask("POST", "/basis"+path, strings.NewReader(body))
+			r.Header.Set("Sfm-Journal-Intent", intent)
+			if doc := h.refused(h.do(r), "journal-guard", 409); doc.Reason != "unclear" || !strings.Contains(doc.Hint, "plainly") {
+				t.Errorf("%s: reason %q, hint %q", path, doc.Reason, doc.Hint)
+			}
+		}
+		if n := len(sfm.gets) + len(sfm.posts); n != 0 {
+			t.Errorf("%s: %d calls were sent", path, n)
+		}
 	}
 }
 
