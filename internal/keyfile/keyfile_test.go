@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -512,9 +513,12 @@ func TestLinksAndLeftovers(t *testing.T) {
 	if err := os.Symlink(r.path, link); err != nil {
 		t.Skip(err)
 	}
-	left := filepath.Join(filepath.Dir(r.path), ".sidecar-key-123.tmp")
-	if err := os.WriteFile(left, []byte("half a key"), 0o600); err != nil {
-		t.Fatal(err)
+	name := ".sidecar-key-" + filepath.Base(r.path)
+	others := filepath.Join(filepath.Dir(r.path), name+"-2-123.tmp") // of a file whose name begins alike
+	for _, left := range []string{filepath.Join(filepath.Dir(r.path), name+"-123.tmp"), others} {
+		if err := os.WriteFile(left, []byte("half a key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	rotation := r.rotation()
 	rotation.Path = link
@@ -526,9 +530,45 @@ func TestLinksAndLeftovers(t *testing.T) {
 		t.Error("the link was replaced")
 	}
 	names, _ := filepath.Glob(filepath.Join(filepath.Dir(r.path), ".*"))
-	if len(names) != 0 {
+	if len(names) != 1 || names[0] != others {
 		t.Error("left behind:", names)
 	}
+}
+
+// What is there under the lock's name, and was put there by somebody else, is not touched.
+func TestPlantedLock(t *testing.T) {
+	for name, plant := range map[string]func(victim, lock string) error{"link": os.Symlink, "hard link": os.Link} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistry(t, generate(t))
+			victim := filepath.Join(filepath.Dir(r.path), "victim")
+			if err := os.WriteFile(victim, []byte("another's"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := plant(victim, r.path+".lock"); err != nil || runtime.GOOS == "windows" {
+				t.Skip("no links here:", err)
+			}
+			before := owners(t, r.path, victim)
+			if _, err := r.rotation().Run(t.Context()); !errors.Is(err, ErrReadOnly) || r.posts != 0 {
+				t.Error(err)
+			}
+			if got := owners(t, r.path, victim); got != before {
+				t.Errorf("the owner was %s, is %s", before, got)
+			}
+		})
+	}
+}
+
+// owners gives the key file to somebody else where that can be done, as where root rotates it, and says whose the
+// victim is.
+func owners(t *testing.T, key, victim string) string {
+	t.Helper()
+	_ = os.Chown(key, 65534, 65534)
+	info, err := os.Stat(victim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sys := reflect.Indirect(reflect.ValueOf(info.Sys()))
+	return fmt.Sprint(sys.FieldByName("Uid"), sys.FieldByName("Gid"))
 }
 
 func TestGenerate(t *testing.T) {

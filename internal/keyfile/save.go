@@ -3,15 +3,23 @@ package keyfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // writable reports whether the folder takes a new file, and takes away what a run that crashed left there.
 func (f *file) writable() error {
-	left, _ := filepath.Glob(f.pattern()) // the pattern is well formed: see there
-	for _, path := range left {
-		_ = os.Remove(path)
+	before, behind, _ := strings.Cut(f.base(), "*")
+	folder := filepath.Dir(f.path)
+	left, _ := os.ReadDir(folder)
+	for _, entry := range left {
+		random, ours := strings.CutPrefix(entry.Name(), before)
+		random, whole := strings.CutSuffix(random, behind)
+		if ours && whole && random != "" && strings.Trim(random, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(folder, entry.Name()))
+		}
 	}
 	w, err := os.CreateTemp(filepath.Dir(f.path), f.base())
 	if err != nil {
@@ -21,23 +29,10 @@ func (f *file) writable() error {
 	return os.Remove(w.Name())
 }
 
-// base is the name of our temporary files, beside the file itself: a rename moves nothing across file systems.
-func (f *file) base() string { return ".sidecar-key-*.tmp" }
-
-// pattern matches them.
-func (f *file) pattern() string { return escapeGlob(filepath.Dir(f.path)) + "/" + f.base() }
-
-// escapeGlob takes the meaning from the characters of a folder's name.
-func escapeGlob(folder string) string {
-	var escaped []byte
-	for _, c := range []byte(filepath.ToSlash(folder)) {
-		if c == '*' || c == '?' || c == '[' || c == '\\' {
-			escaped = append(escaped, '[', c, ']')
-			continue
-		}
-		escaped = append(escaped, c)
-	}
-	return string(escaped)
+// base is the name of our temporary files, beside the file itself: a rename moves nothing across file systems. It says
+// whose they are, since a folder may hold several key files. (A * in the file's name would be taken for the random part.)
+func (f *file) base() string {
+	return ".sidecar-key-" + strings.ReplaceAll(filepath.Base(f.path), "*", "_") + "-*.tmp"
 }
 
 // save puts keys in place of those that were read: written beside, to the disk, and then renamed, so that whoever reads
@@ -83,15 +78,38 @@ func lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the key file: %w", err)
 	}
-	w, err := os.OpenFile(real+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	info, err := os.Stat(real)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key file: %w", err)
+	}
+	w, err := openLock(real+".lock", info)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrReadOnly, err)
-	}
-	if info, err := os.Stat(real); err == nil {
-		_ = keepOwner(w, info) // or the file's owner could not lock it next time
 	}
 	if err := lockFile(w); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return func() { _ = w.Close() }, nil
+}
+
+// openLock opens a lock file, or makes one for the owner of another file. Whoever may write into the folder can put
+// anything there under that name: what we did not make is not followed, not waited for, and never given to anybody.
+func openLock(path string, of os.FileInfo) (*os.File, error) {
+	w, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		if err := keepOwner(w, of); err != nil {
+			return nil, errors.Join(err, w.Close(), os.Remove(path))
+		}
+		return w, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if w, err = os.OpenFile(path, os.O_RDWR|noFollow, 0); err != nil {
+		return nil, err
+	}
+	if err := alone(w); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
 }

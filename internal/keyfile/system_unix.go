@@ -26,6 +26,21 @@ func lockFile(w *os.File) error {
 	}
 }
 
+// noFollow opens no link, and does not wait for the other end of a pipe.
+const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+// alone refuses what is no file, or a file that has another name as well.
+func alone(w *os.File) error {
+	info, err := w.Stat()
+	if err != nil {
+		return err
+	}
+	if sys, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || ok && sys.Nlink != 1 {
+		return fmt.Errorf("%s is not a lock file; remove it", w.Name())
+	}
+	return nil
+}
+
 // keepOwner gives a file to the owner of another. Somebody with more rights may rotate the key; the sidecar, with fewer,
 // must still be able to read it.
 func keepOwner(w *os.File, of os.FileInfo) error {
