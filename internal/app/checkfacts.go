@@ -24,11 +24,11 @@ func (h *house) named(names []string) ([]doctor.Tenant, error) {
 			continue
 		}
 		parent, child, _ := strings.Cut(numbers, ":")
-		t, err := h.tenants.Parse(parent, child, journal)
+		t, listed, err := h.tenants.Read(parent, child, journal)
 		if err != nil {
 			return nil, fmt.Errorf("the tenant is not PARENT[:CHILD]@JOURNAL: %w", err)
 		}
-		all = append(all, doctor.Tenant{Label: name, Tenant: helseid.Tenant(t)})
+		all = append(all, doctor.Tenant{Label: name, Tenant: helseid.Tenant(t), Unlisted: !listed})
 	}
 	return all, nil
 }

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -26,7 +27,7 @@ type written struct {
 	Journal      string     `json:"journal"`
 	Origin       string     `json:"origin"`
 	Tenant       tenantJSON `json:"tenant"`
-	Organization *hop       `json:"organization"` // null: it was there
+	Organization *hop       `json:"organization"` // null: it was there, or the file does not keep track of it
 	Findings     []finding  `json:"findings"`
 	Next         []string   `json:"next"`
 }
@@ -53,7 +54,7 @@ func (d *desk) add(_ context.Context, args []string) error {
 	if err != nil {
 		return refusedEdit(err)
 	}
-	if out.Findings, err = d.judgeAdded(before, editor.Registry()); err != nil {
+	if out.Findings, err = d.judgeAdded(before, editor.Registry(), out); err != nil {
 		return err
 	}
 	if err := editor.Save(); err != nil {
@@ -128,6 +129,9 @@ func (w wish) orgnr() string {
 // apply makes the changes, and saves none.
 func (d *desk) apply(editor *tenantmap.Editor, w wish) (written, error) {
 	out := written{Tenant: tenantJSON{Alias: w.alias, Parent: w.parent, Child: w.child}}
+	if _, taken := editor.Registry().Tenant(w.alias); taken {
+		return out, fmt.Errorf("the alias %s %w", w.alias, tenantmap.ErrInUse)
+	}
 	set := editor.Registry().Set()
 	known, err := d.chooseJournal(&out, set, w)
 	if err != nil {
@@ -139,7 +143,10 @@ func (d *desk) apply(editor *tenantmap.Editor, w wish) (written, error) {
 			return out, err
 		}
 	}
-	if known < 0 || !holds(set.Journals[known], w.orgnr()) {
+	switch {
+	case !w.describes() && (known < 0 || len(set.Journals[known].Organizations) == 0):
+		// The registry does not keep track of what this journal holds.
+	case known < 0 || !holds(set.Journals[known], w.orgnr()):
 		o := journal.Organization{Orgnr: w.orgnr(), Name: w.name, HERID: w.herID, PartOf: w.partOf, Address: w.address, Phone: w.phone, Active: w.active}
 		if w.child != "" {
 			o.Parent = w.parent
@@ -148,7 +155,7 @@ func (d *desk) apply(editor *tenantmap.Editor, w wish) (written, error) {
 			return out, err
 		}
 		out.Organization = &hop{Orgnr: o.Orgnr, Name: o.Name, HERID: o.HERID, Address: o.Address, Phone: o.Phone, Active: o.Active}
-	} else if w.describes() {
+	case w.describes():
 		return out, failure{
 			message: w.orgnr() + " is already in the journal " + out.Journal,
 			mend:    "leave --name, --her-id, --part-of, --address, --phone and --active out, or change the organization in the file by hand",
@@ -241,7 +248,7 @@ func refusedEdit(err error) error {
 		return failure{message: err.Error(), mend: "nothing was written: run the command again"}
 	}
 	if faults, ok := errors.AsType[tenantmap.Faults](err); ok {
-		f := failure{message: "nothing was written: the registry would be broken"}
+		f := failure{message: "nothing was written: the registry would be broken; the lines are those of the file as it would have been"}
 		for _, one := range faults {
 			f.findings = append(f.findings, fault(one))
 		}
@@ -252,13 +259,21 @@ func refusedEdit(err error) error {
 
 // judgeAdded finds what would be wrong now that was not wrong before. An organization that is not active yet (O8) is what
 // a new customer's looks like: a next step, and no reason to refuse it.
-func (d *desk) judgeAdded(before []journal.Finding, registry *tenantmap.Registry) ([]finding, error) {
+//
+// Each is told without a place: the file it would stand in is not written.
+func (d *desk) judgeAdded(before []journal.Finding, registry *tenantmap.Registry, out written) ([]finding, error) {
 	known := map[[2]string]bool{}
 	for _, f := range before {
 		known[[2]string{f.Rule, f.Message}] = true
 	}
-	notes, wrong := []finding{}, []finding{}
+	notes, wrong, doubts := []finding{}, []finding{}, []finding{}
 	for _, f := range registry.Set().Lint() {
+		if f.Rule == "H1" && out.Organization != nil {
+			f.Mend = "Name its HER-id with --her-id, or the organization above it, which has one, with --part-of."
+			if out.Origin != originRegistry {
+				f.Mend += " Where the registry does not keep track of the journal's organizations, leave out what describes this one."
+			}
+		}
 		switch {
 		case known[[2]string{f.Rule, f.Message}]:
 		case f.Rule == "O8":
@@ -267,9 +282,12 @@ func (d *desk) judgeAdded(before []journal.Finding, registry *tenantmap.Registry
 		default:
 			notes = append(notes, placed(nil, f))
 		}
+		if f.Rule == "O1" && !d.Strict && !known[[2]string{f.Rule, f.Message}] {
+			doubts = append(doubts, placed(nil, f)) // a mistyped digit may be why the rest is wrong
+		}
 	}
 	if len(wrong) > 0 {
-		return nil, failure{message: "nothing was written: lint would call the result an error", mend: "mend what is listed, and run the command again", findings: wrong}
+		return nil, failure{message: "nothing was written: lint would call the result an error", mend: "mend what is listed, and run the command again", findings: append(wrong, doubts...)}
 	}
 	return notes, nil
 }

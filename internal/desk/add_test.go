@@ -47,6 +47,8 @@ func TestAdd(t *testing.T) {
 			[]string{`topp: {parent: "310000000", journal: ` + journalID + "}"}, "registry"},
 		"by a further id": {good, []string{"--alias", "topp", "--parent", "310000000", "--journal", "ce75db36-c57b-4592-9d47-5dfae8a34340"},
 			[]string{`topp: {parent: "310000000", journal: ce75db36-c57b-4592-9d47-5dfae8a34340}`}, "registry"},
+		"contents that nobody keeps": {good, []string{"--alias", "ny", "--parent", "310000140", "--journal-name", "Ny"},
+			[]string{"- id: " + minted + "\n    name: Ny\ntenants:", `ny: {parent: "310000140", journal: ` + minted + "}"}, "minted"},
 		"a further journal": {good, []string{"--alias", "egen", "--parent", "310000000", "--her-id", "90033", "--new-journal"}, []string{"id: " + minted}, "minted"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +100,9 @@ func TestAddRefuses(t *testing.T) {
 		"an alias id as SFM-id":      {good, []string{"--alias", "x", "--parent", "310000140", "--sfm-id", "ce75db36-c57b-4592-9d47-5dfae8a34340"}, []string{"has the journal"}},
 		"a second journal by chance": {good, []string{"--alias", "x", "--parent", "310000000", "--child", "310000140", "--her-id", "90033"}, []string{"has a journal already: " + journalID, "--new-journal"}},
 		"another's HER-id":           {good, []string{"--alias", "x", "--parent", "310000140", "--her-id", "90001"}, []string{"nothing was written", "error    J4"}},
-		"no HER-id":                  {good, []string{"--alias", "x", "--parent", "310000140"}, []string{"error    H1"}},
+		"no HER-id":                  {good, []string{"--alias", "x", "--parent", "310000140", "--name", "X AS"}, []string{"error    H1", "with --her-id", "--part-of", "leave out"}},
+		"no HER-id, a bad digit":     {good, []string{"--alias", "x", "--parent", "310000141", "--name", "X AS"}, []string{"error    H1", "warning  O1"}},
+		"a known customer, an alias": {good, []string{"--alias", "nord", "--parent", "310000000"}, []string{"the alias nord is in the registry already"}},
 		"part of nothing":            {good, []string{"--alias", "x", "--parent", "310000140", "--part-of", "310000000", "--her-id", "90033"}, []string{"error    H2"}},
 		"other facts":                {good, []string{"--alias", "x", "--parent", "310000000", "--journal", journalID, "--her-id", "90033"}, []string{"310000000 is already in the journal"}},
 		"a broken file":              {"tenants: {a: {parnet: x}}\n", []string{"--alias", "x", "--parent", "310000140"}, []string{"is broken", "t.yaml:1:"}},

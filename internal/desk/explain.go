@@ -162,14 +162,19 @@ func (d *desk) explanation(registry *tenantmap.Registry, alias string, t tenantm
 		Address: e.sourced(r.Address.Value), Phone: e.sourced(r.Phone.Value),
 		StrictAddress: e.sourced(r.Address.Strict), StrictPhone: e.sourced(r.Phone.Strict),
 	}
-	for _, f := range r.Findings {
-		e.Findings = append(e.Findings, placed(registry, f))
-	}
-	if refusal, ok := errors.AsType[*journal.Unresolved](err); ok && !slices.Contains(r.Findings, refusal.Finding) {
-		e.Findings = append(e.Findings, placed(registry, refusal.Finding))
+	found := r.Findings
+	if refusal, ok := errors.AsType[*journal.Unresolved](err); ok && !slices.Contains(found, refusal.Finding) {
+		found = append(found, refusal.Finding)
 	}
 	if !described(set, r) {
-		e.Findings = []finding{undescribed(t)}
+		found = []journal.Finding{undescribed(t)}
+	}
+	asked := slices.IndexFunc(set.Tenants, func(t journal.Tenant) bool { return alias != "" && t.Alias == alias })
+	for _, f := range found {
+		if f.At.Journal < 0 && f.At.Tenant < 0 {
+			f.At.Tenant = asked // what is said of the asking stands where the alias does
+		}
+		e.Findings = append(e.Findings, placed(registry, f))
 	}
 	if d.Claim != nil {
 		name, value := d.Claim(t)
@@ -187,9 +192,9 @@ func described(set *journal.Set, r journal.Resolution) bool {
 }
 
 // undescribed says why nothing can be drawn.
-func undescribed(t tenantmap.Tenant) finding {
-	return finding{
-		Rule: "O6", Severity: severityWarning,
+func undescribed(t tenantmap.Tenant) journal.Finding {
+	return journal.Finding{
+		Rule: "O6", Severity: journal.Warning, At: journal.Place{Journal: -1, Organization: -1, Tenant: -1, Field: "journal"},
 		Message: "The registry does not say which organizations are written to journal " + t.Journal + ", so nothing is known of how SFM resolves this tenant.",
 		Mend:    "Describe the journal and its organizations under journals:, as they are written to SFM.",
 	}

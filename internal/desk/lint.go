@@ -72,10 +72,13 @@ func (d *desk) lint(ctx context.Context, args []string) error {
 	} else if err != nil {
 		return err
 	} else {
-		report.fill(registry)
+		var answered units
 		if brreg {
-			report.Registers = append(report.Registers, d.askBrreg(ctx, registry, &report.Findings))
+			var asked registerReport
+			asked, answered = d.askBrreg(ctx, registry, &report.Findings)
+			report.Registers = append(report.Registers, asked)
 		}
+		report.fill(registry, answered)
 		if addresses {
 			report.Registers = append(report.Registers, d.askAddresses(ctx, registry, &report.Findings))
 		}
@@ -84,15 +87,22 @@ func (d *desk) lint(ctx context.Context, args []string) error {
 	return d.printLint(report)
 }
 
-// fill puts in what the file alone shows.
-func (r *lintReport) fill(registry *tenantmap.Registry) {
+// fill puts in what the file alone shows, before what registers have shown.
+func (r *lintReport) fill(registry *tenantmap.Registry, answered units) {
 	set := registry.Set()
 	r.Journals, r.Tenants = len(set.Journals), len(set.Tenants)
 	for _, j := range set.Journals {
 		r.Organizations += len(j.Organizations)
 	}
+	var own []finding
 	for _, f := range set.Lint() {
-		r.Findings = append(r.Findings, placed(registry, f))
+		if !answered.overrule(set, f) {
+			own = append(own, placed(registry, f))
+		}
+	}
+	r.Findings = append(own, r.Findings...)
+	if r.Findings == nil {
+		r.Findings = []finding{} // JSON's empty list
 	}
 }
 

@@ -107,7 +107,25 @@ func TestLintBrreg(t *testing.T) {
 			has(t, r.out, test.says...)
 		})
 	}
+	// Another tenant's parent is a unit in between; whoever names the topmost one is right all the same.
+	upper := strings.Replace(good, `  nord: {`, `  etat: {parent: "310000140", child: "310000078", journal: 5f3a0001-0000-4000-8000-00000a11ce00}
+  nord: {`, 1)
+	upper = strings.Replace(upper, "tenants:", "  - id: 5f3a0001-0000-4000-8000-00000a11ce00\ntenants:", 1)
+	for _, known := range []bool{true, false} {
+		b := kommune()
+		if !known {
+			b.err = errors.New("boom")
+		}
+		r := run(t, upper, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint", "--brreg")
+		if o4 := strings.Contains(r.out, "error    O4"); o4 == known || !strings.Contains(r.out, "1 error,") {
+			t.Errorf("Enhetsregisteret answers %t:\n%s", known, r.out)
+		}
+	}
 	b := kommune()
+	b.units["310000078"] = register.Unit{Deleted: true} // removed: no name is told
+	r := run(t, good, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint", "--brreg")
+	has(t, r.out, "310000078 is struck off")
+	b = kommune()
 	run(t, good, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint")
 	if b.asked.Load() != 0 {
 		t.Error("a register is asked that nobody wanted to be")

@@ -235,6 +235,9 @@ func TestOnboardOrder(t *testing.T) {
 		var ids []string
 		for _, s := range got.Steps {
 			ids = append(ids, s.ID)
+			if s.ID == "registry" && !strings.Contains(strings.Join(s.Do, "\n"), " --her-id HERID") {
+				t.Errorf("the command lacks what add asks for: %s", s.Do)
+			}
 			if s.Title == "" || len(s.Do) == 0 || len(s.Checks) == 0 {
 				t.Errorf("%s says too little: %+v", s.ID, s)
 			}

@@ -160,9 +160,11 @@ func (g *guide) addCommand(more string) string {
 	if c.Child != "" {
 		words = append(words, "--child", c.Child)
 	}
+	herID := "HERID"
 	if c.HERID != "" {
-		words = append(words, "--her-id", quoted(c.HERID))
+		herID = quoted(c.HERID)
 	}
+	words = append(words, "--her-id", herID)
 	return strings.Join(words, " ") + more + " --name NAME --address ADDRESS --phone PHONE" + g.elsewhere()
 }
 

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,7 +37,7 @@ type lookup struct {
 
 // askBrreg compares organizations and tenants with Enhetsregisteret. HelseID does not do so for clients of several
 // tenants, so nobody else finds a child below the wrong parent (rules O2 and O4).
-func (d *desk) askBrreg(ctx context.Context, registry *tenantmap.Registry, found *[]finding) registerReport {
+func (d *desk) askBrreg(ctx context.Context, registry *tenantmap.Registry, found *[]finding) (registerReport, units) {
 	report := registerReport{Name: nameBrreg}
 	set := registry.Set()
 	all, err := d.units(ctx, orgnrsOf(set))
@@ -48,7 +49,36 @@ func (d *desk) askBrreg(ctx context.Context, registry *tenantmap.Registry, found
 	for _, f := range compareUnits(set, all) {
 		*found = append(*found, placed(registry, f))
 	}
-	return report
+	return report, all
+}
+
+// overrule reports whether Enhetsregisteret has answered what a finding has from elsewhere in the file: what a number lies
+// below. Whoever is wrong about it would else make others look wrong.
+func (u units) overrule(set *journal.Set, f journal.Finding) bool {
+	if f.Severity != journal.Error || !slices.Contains([]string{"O2", "O3", "O4"}, f.Rule) {
+		return false
+	}
+	var upper, lower string
+	if f.At.Tenant >= 0 {
+		t := set.Tenants[f.At.Tenant]
+		upper, lower = t.Parent, t.Child
+	} else {
+		o := set.Journals[f.At.Journal].Organizations[f.At.Organization]
+		upper, lower = o.Parent, o.Orgnr
+	}
+	return u.answers(upper) && (lower == "" || u.answers(lower))
+}
+
+// answers reports whether the register has told of a unit and of all above it.
+func (u units) answers(orgnr string) bool {
+	for range maxLevels {
+		unit, asked := u[orgnr]
+		if !asked || unit.Parent == "" {
+			return asked
+		}
+		orgnr = unit.Parent
+	}
+	return true
 }
 
 // unasked is the finding about a register that does not answer.
@@ -194,7 +224,7 @@ func (u units) exists(orgnr string, at journal.Place) []journal.Finding {
 		return []journal.Finding{{Rule: "O2", Severity: journal.Error, At: at, Message: orgnr + " is not in Enhetsregisteret",
 			Mend: "write the organization number as Enhetsregisteret has it"}}
 	case unit.Deleted:
-		return []journal.Finding{{Rule: "O2", Severity: journal.Error, At: at, Message: orgnr + " " + unit.Name + " is struck off in Enhetsregisteret",
+		return []journal.Finding{{Rule: "O2", Severity: journal.Error, At: at, Message: strings.TrimSpace(orgnr+" "+unit.Name) + " is struck off in Enhetsregisteret",
 			Mend: "move the customer to its new organization number: sidecar tenants onboard --plan new-orgnr"}}
 	}
 	return nil

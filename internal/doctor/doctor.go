@@ -104,6 +104,8 @@ type Authorization struct {
 type Tenant struct {
 	Label string
 	helseid.Tenant
+	// Unlisted says that a sidecar with this configuration refuses calls for it: it is not in the registry.
+	Unlisted bool
 }
 
 // Key is what is known of the client's key.
@@ -118,6 +120,7 @@ type Key struct {
 // Names of the steps, by which others depend on them.
 const (
 	stepConfiguration = "configuration"
+	stepRegistry      = "registry"
 	stepKey           = "client key"
 	stepDiscovery     = "discovery"
 	stepClock         = "clock"
@@ -166,6 +169,7 @@ func Run(ctx context.Context, o Options) *Report {
 		name: stepClock, needs: []string{stepDiscovery}, look: e.clock,
 		tried: "comparing this machine's clock with HelseID's header Date",
 	})
+	e.listed(ctx)
 	if o.TestTokens != nil {
 		e.testTokens(ctx)
 	} else {

@@ -120,7 +120,7 @@ func options(f *fake) Options {
 		WithForm: func(string) (HelseID, error) { return f, nil }, ParentOnlyForm: "colon",
 		Login: true, Doorway: back{Return: Return{Code: "code", Issuer: "iss"}}, Invite: func(string, time.Duration) {},
 		Authorization: Authorization{RedirectURI: "http://localhost:8080/_sidecar/callback", Scopes: []string{"openid", "api/a"}},
-		Tenants:       []Tenant{{"here", helseid.Tenant{Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}}},
+		Tenants:       []Tenant{{Label: "here", Tenant: helseid.Tenant{Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35"}}},
 		Request: func(t helseid.Tenant, _ bool) helseid.Request {
 			return helseid.Request{Tenant: t, Wanted: []string{"a"}}
 		},

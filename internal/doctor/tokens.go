@@ -40,6 +40,18 @@ func (e *examination) tokens(ctx context.Context) {
 	}
 }
 
+// listed warns of tenants that are not in the registry. One is examined all the same: before it is added is when to do so.
+func (e *examination) listed(ctx context.Context) {
+	for _, t := range e.o.Tenants {
+		if t.Unlisted {
+			e.run(ctx, step{name: stepRegistry, subject: t.Label, tried: "looking for it in TENANTS_FILE", look: func(context.Context) Finding {
+				return careful("it is not there", "the sidecar refuses calls for it, with tenant-unknown",
+					"add it before it is used: sidecar tenants add; TENANTS_POLICY=any lets every tenant pass")
+			}})
+		}
+	}
+}
+
 // byPerson says whose tokens are asked for: a person's where one logs in, or where there are no others.
 func (o *Options) byPerson() bool { return o.Person && (o.Login || !o.Machine) }
 

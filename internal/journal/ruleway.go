@@ -15,6 +15,14 @@ func h1(x *Index, n int) []Finding {
 	return []Finding{x.noHERID(n)}
 }
 
+// h1Lint leaves out what follows from a circle, which rule H2 tells of.
+func h1Lint(x *Index, n int) []Finding {
+	if x.nodes[n].cycle {
+		return nil
+	}
+	return h1(x, n)
+}
+
 func (x *Index) noHERID(n int) Finding {
 	return one("H1", Error, x.at(n, "her_id"), fmt.Sprintf("SFM finds no HER-id for %s in %s%s: neither it nor what it is part of has one. Without a HER-id there is "+
 		"no Aktør in RF, and prescribing fails.\nWrite the HER-id that Adresseregisteret has for it, or link it with part_of to an organization that has one.",
@@ -112,6 +120,9 @@ func h4(x *Index, n int) []Finding {
 // s1 reports what a sender lacks, and what only one reading of the documentation finds.
 func s1(x *Index, n int) []Finding {
 	at := &x.nodes[n]
+	if at.cycle {
+		return nil // H2's
+	}
 	return append(x.sender(n, at.address, at.addressAbove, "address"), x.sender(n, at.phone, at.phoneAbove, "phone")...)
 }
 

@@ -34,7 +34,7 @@ var table = []Rule{
 		[]string{"lint", "explain", "onboard", "simulator"}, "TestRuleO8", atEntries(o8)},
 
 	{"H1", Error, "from the entry along partOf there is an organization with a HER-id", "SEED-RF, K-HER, own", "The way is documented; what happens without a HER-id is our conclusion.",
-		[]string{"lint", "explain", "simulator"}, "TestRuleH1", atEntries(h1)},
+		[]string{"lint", "explain", "simulator"}, "TestRuleH1", atEntries(h1Lint)},
 	{"H2", Error, "partOf leads to an organization of the same journal that is there already, and never in a circle", "F-BASIS, own",
 		"\"Already registered\" is documented; the rest follows from it.", []string{"lint", "explain", "onboard", "simulator"}, "TestRuleH2", h2},
 	{"H3", Error, "the HER-id that is found is an Aktør in RF, and in Adresseregisteret belongs to the organization", "SEED-RF, K-HER, K-PROD",

@@ -2,6 +2,7 @@ package tenantmap
 
 import (
 	"fmt"
+	"slices"
 
 	"sfm-sidecar/internal/journal"
 )
@@ -148,17 +149,18 @@ func (b *builder) indexJournals(r *Registry) {
 func (b *builder) indexTenants(r *Registry) {
 	r.aliases = make(map[string]int32, len(r.set.Tenants))
 	r.listed = make(map[combination]struct{}, len(r.set.Tenants))
+	known := !slices.ContainsFunc(r.set.Journals, func(j journal.Journal) bool { return j.ID == "" }) // one id is being told of already
 	for i := range r.set.Tenants {
 		t := &r.set.Tenants[i]
 		at := journal.Place{Journal: -1, Organization: -1, Tenant: i}
 		if before, taken := r.aliases[t.Alias]; taken && t.Alias != "" {
 			first := journal.Place{Journal: -1, Organization: -1, Tenant: int(before)}
-			b.fault(r.Position(at), "the alias is already used in "+r.line(first), "give one of the two another alias")
+			b.fault(r.Position(at), "the alias"+shownAlias(t.Alias)+" is already used in "+r.line(first), "give one of the two another alias")
 			continue
 		}
 		r.aliases[t.Alias] = int32(i) //nolint:gosec // bounded by maxBytes
 		at.Field = "journal"
-		if _, known := r.journals[idOf(t.Journal)]; !known && t.Journal != "" && len(r.set.Journals) > 0 {
+		if _, there := r.journals[idOf(t.Journal)]; !there && known && t.Journal != "" && len(r.set.Journals) > 0 {
 			b.fault(r.Position(at), "the journal "+t.Journal+" is not among the journals", "look for a mistyped digit, or add the journal under journals")
 		}
 		r.listed[combine(t.Parent, t.Child, t.Journal)] = struct{}{}

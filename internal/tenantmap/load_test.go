@@ -141,7 +141,7 @@ func TestFaults(t *testing.T) {
 		{"unknown in tenant", with("child:", "kid:"), []string{"10:34 unknown key kid"}},
 		{"key twice", with("    created: true", "    name: x"), []string{"5:5 name a second time"}},
 		{"section twice", sample + "tenants: {}\n", []string{"11:1 tenants a second time"}},
-		{"alias twice", sample + "  sentrum: {parent: \"100100126\", journal: " + journalUUID + "}\n", []string{"11:3 alias is already used in", "line 10"}},
+		{"alias twice", sample + "  sentrum: {parent: \"100100126\", journal: " + journalUUID + "}\n", []string{"11:3 the alias sentrum is already used in", "line 10"}},
 		{"digits without quotes", with(`orgnr: "100100126"`, `orgnr: 100100126`), []string{"7:17 orgnr is a number", "quotes"}},
 		{"phone without quotes", with(`"22000000"`, `22000000`), []string{"phone is a number"}},
 		{"a date", with("Eksempel legekontor", "2026-01-01"), []string{"4:11 name is a time"}},
@@ -165,19 +165,22 @@ func TestFaults(t *testing.T) {
 		{"merge key", with("    name: Eksempel legekontor", "    <<: {name: x}"), []string{"4:5 merge key"}},
 		{"two documents", sample + "---\n" + sample, []string{"second document"}},
 		{"broken second document", sample + "---\n[", []string{"is not YAML"}},
-		{"no YAML", with("Eksempel legekontor", "[a"), []string{"is not YAML"}},
-		{"a tab", with("    name", "\tname"), []string{"4: is not YAML"}},
+		{"no YAML", with("Eksempel legekontor", "[a"), []string{"has a bracket"}},
+		{"too few digits", with(`child: "999944582"`, `child: "99994458"`), []string{"10:41 child 99994458 is not an organization number"}},
+		{"a person's number", with(`child: "999944582"`, `child: "13116900216"`), []string{"10:41 child is not an organization number"}},
+		{"a letter in a UUID", with("id: "+journalUUID, "id: "+journalUUID[:35]+"g"), []string{"2:9 id " + journalUUID[:35] + "g is not a UUID"}},
+		{"a tab", with("    name", "\tname"), []string{"4:1 begins with a tab"}},
 		{"no text", "\x00\x01", []string{"is not YAML"}},
 		{"empty file", "", []string{"1:1 says nothing"}},
 		{"comments alone", "# nothing\n", []string{"1:1 says nothing"}},
-		{"J1", with("  - id: 7fb", "  - id: 7f"), []string{"2:9 id is not a UUID", "hexadecimal"}},
+		{"J1", with("  - id: 7fb", "  - id: 7f"), []string{"2:9 id 7f", "hexadecimal"}},
 		{"J1 zeros", with("id: "+journalUUID, "id: 00000000-0000-0000-0000-000000000000"), []string{"2:9 zeros"}},
 		{"J1 alias", with(aliasID, "x"), []string{"3:15 not a UUID"}},
 		{"no id", "journals:\n  - name: x\n", []string{"2:5 no id", "tenants add"}},
 		{"J2", with("\ntenants:", "\n  - id: "+upper+"\ntenants:"), []string{"9:9 is already used in", "line 2"}},
 		{"J2 alias", with("\ntenants:", second+"    aliases: ["+journalUUID+"]\ntenants:"), []string{"10:14 is already used in"}},
 		{"J2 in itself", with(aliasID, upper), []string{"3:14 twice in this journal"}},
-		{"O1", with(`orgnr: "100100126"`, `orgnr: "10010012"`), []string{"7:17 orgnr is not an organization number"}},
+		{"O1", with(`orgnr: "100100126"`, `orgnr: "10010012"`), []string{"7:17 orgnr 10010012 is not an organization number"}},
 		{"O1 part of", with(`part_of: "100100126"`, `part_of: "x"`), []string{"8:68 part_of is not"}},
 		{"O1 parent", with(`{parent: "100100126"`, `{parent: "1 00100126"`), []string{"10:21 parent is not"}},
 		{"no orgnr", with(`orgnr: "100100126", `, ""), []string{"7:9 no orgnr"}},
@@ -354,7 +357,7 @@ func TestDirectory(t *testing.T) {
 	put("x.yaml", "journals:\n  - id: "+upper+"\n")
 	expect("x.yaml:2:9: the journal-id " + upper + " is already used in " + filepath.Join(dir, "journals.yaml") + ", line 2")
 	put("x.yaml", "tenants:"+tenants)
-	expect("x.yaml:2:3: the alias is already used in")
+	expect("x.yaml:2:3: the alias sentrum is already used in")
 	put("x.yaml", "")
 	expect("x.yaml:1:1: says nothing")
 	if err := errors.Join(os.Remove(filepath.Join(dir, "x.yaml")), os.Symlink("nowhere", filepath.Join(dir, "x.yaml"))); err != nil {
@@ -444,4 +447,12 @@ func FuzzLoad(f *testing.F) {
 			t.Fatalf("in pieces it says something else\n%s", diff)
 		}
 	})
+}
+
+// One wrong id is one fault, not one more for each tenant that names it.
+func TestOneFaultOfOneID(t *testing.T) {
+	_, err := Load(writeFile(t, with("- id: 7fbf", "- id: 7fb")))
+	if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 {
+		t.Errorf("got %v", err)
+	}
 }

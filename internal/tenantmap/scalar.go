@@ -75,8 +75,11 @@ func (d *decoder) orgnr(n *yaml.Node, name string) (string, bool) {
 	switch {
 	case !ok:
 		return "", false
+	case strings.ContainsAny(number, typographic):
+		d.fault(n, name+" "+typographicQuotes, typePlainQuotes)
+		return "", false
 	case !journal.IsOrgnr(number):
-		d.fault(n, name+" is not an organization number", "write nine digits in quotes, without spaces")
+		d.fault(n, name+shownDigits(number)+" is not an organization number", "write nine digits in quotes, without spaces")
 		return "", false
 	case d.strict && !journal.CheckDigitFits(number):
 		d.fault(n, name+" is "+number+", whose check digit is wrong",
@@ -92,14 +95,33 @@ func (d *decoder) uuid(n *yaml.Node, name string) (string, bool) {
 	switch {
 	case !ok:
 		return "", false
+	case strings.ContainsAny(id, typographic):
+		d.fault(n, name+" "+typographicQuotes, typePlainQuotes)
+		return "", false
 	case !journal.IsUUID(id):
-		d.fault(n, name+" is not a UUID", "write 8-4-4-4-12 hexadecimal digits with hyphens")
+		d.fault(n, name+shownUUID(id)+" is not a UUID", "write 8-4-4-4-12 hexadecimal digits with hyphens")
 		return "", false
 	case strings.Trim(id, "0-") == "":
 		d.fault(n, name+" is the UUID of zeros, which is no journal's", "write the id of the customer's journal")
 		return "", false
 	}
 	return d.once(id), true
+}
+
+// shownDigits repeats digits that are not as many as a national identity number has.
+func shownDigits(s string) string {
+	if len(s) == 0 || len(s) > 10 || strings.Trim(s, "0123456789") != "" {
+		return ""
+	}
+	return " " + s
+}
+
+// shownUUID repeats what is a UUID but for a few digits.
+func shownUUID(s string) string {
+	if len(s) < uuidLength-4 || len(s) > uuidLength+4 || strings.Count(s, "-") < 3 || strings.Trim(strings.ToLower(s), "0123456789abcdefghijklmnopqrstuvwxyz-") != "" {
+		return ""
+	}
+	return " " + s
 }
 
 // alias is the name of a tenant. It must come through a header as it was written.
@@ -110,7 +132,7 @@ func (d *decoder) alias(n *yaml.Node) (string, bool) {
 	}
 	odd := func(r rune) bool { return r < ' ' || r > '~' }
 	if len(alias) > maxHeader || strings.ContainsFunc(alias, odd) || strings.TrimSpace(alias) != alias {
-		d.fault(n, "the alias can't be sent in a header", "write at most 256 letters of ASCII, digits and signs")
+		d.fault(n, "the alias can't be sent in a header", "write at most 256 of a to z, digits and signs, no æøå")
 		return "", false
 	}
 	return alias, true

@@ -92,7 +92,7 @@ func (d *decoder) parse(text []byte) (root *yaml.Node) {
 		d.out.empty = true
 		return nil
 	case err != nil:
-		d.noYAML(err)
+		d.noYAML(text, err)
 		return nil
 	}
 	var next yaml.Node
@@ -101,7 +101,7 @@ func (d *decoder) parse(text []byte) (root *yaml.Node) {
 		d.fault(&next, "a second document begins", "write one document; remove the line with three hyphens")
 		return nil
 	case !errors.Is(err, io.EOF):
-		d.noYAML(err)
+		d.noYAML(text, err)
 		return nil
 	}
 	root = &document
@@ -116,7 +116,7 @@ func (d *decoder) parse(text []byte) (root *yaml.Node) {
 }
 
 // noYAML tells what the library found. Its texts speak of form, not of content, but for the name of an anchor.
-func (d *decoder) noYAML(err error) {
+func (d *decoder) noYAML(text []byte, err error) {
 	d.out.syntax = true
 	load, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
@@ -131,6 +131,9 @@ func (d *decoder) noYAML(err error) {
 		message, mend = fmt.Sprintf("is nested more than %d deep", maxDepth), "a registry has five levels; see docs/tenants.md"
 	case load.ContextMsg != "":
 		message = "is not YAML: " + load.ContextMsg + ", " + load.Message
+	}
+	if strings.HasPrefix(message, "is not YAML") && d.slipped(text, load.Mark.Line, load.ContextMsg+load.Message) {
+		return
 	}
 	d.faultAt(max(load.Mark.Line, 1), load.Mark.Column+1, message, mend)
 }

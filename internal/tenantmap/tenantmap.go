@@ -34,6 +34,8 @@ var Headers = []string{ParentHeader, ChildHeader, JournalHeader, AliasHeader}
 const (
 	// maxHeader is the longest value of a header, in bytes.
 	maxHeader = 256
+	// maxShown and maxShownDigits bound an alias that is repeated in a refusal.
+	maxShown, maxShownDigits = 32, 4
 	// maxWarned bounds how many organization numbers are remembered as warned about.
 	maxWarned = 1000
 )
@@ -143,10 +145,30 @@ func (m *Map) alias(what, alias string) (Tenant, error) {
 	}
 	return Tenant{}, &Error{
 		code:   "tenant-unknown",
-		detail: what + " is not in the tenant registry",
+		detail: what + shownAlias(alias) + " is not in the tenant registry",
 		hint: "Use an alias of the registry (TENANTS_FILE), or send organization numbers and journal-id themselves. " +
 			"The command \"sidecar tenants list\" shows the aliases.",
 	}
+}
+
+// shownAlias repeats an alias that was sent where that can give nothing away: a name of letters, or with few digits. What
+// holds eleven digits might be a national identity number, and what is long a token.
+func shownAlias(alias string) string {
+	letter, digits := false, 0
+	for _, r := range alias {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z':
+			letter = true
+		case r >= '0' && r <= '9':
+			digits++
+		case r != '-' && r != '_' && r != '.':
+			return ""
+		}
+	}
+	if !letter || digits > maxShownDigits || len(alias) > maxShown {
+		return ""
+	}
+	return " " + alias
 }
 
 // single gives a header's only value, or "" if it was not sent.
@@ -173,11 +195,36 @@ func (m *Map) Parse(parent, child, journal string) (Tenant, error) {
 	return m.judge(fieldNames{"parent", "child", "journal"}, Tenant{parent, child, journal})
 }
 
+// Read is [Map.Parse] for one who may also mean a tenant that is not in the registry yet: listed says whether calls for
+// it would pass.
+func (m *Map) Read(parent, child, journal string) (t Tenant, listed bool, err error) {
+	t, err = m.form(fieldNames{"parent", "child", "journal"}, Tenant{parent, child, journal})
+	return t, err == nil && (!m.listed || m.lists(t)), err
+}
+
 // fieldNames is what the caller calls the three values.
 type fieldNames struct{ parent, child, journal string }
 
 // judge checks what was said; t holds the values as they came.
 func (m *Map) judge(names fieldNames, t Tenant) (Tenant, error) {
+	t, err := m.form(names, t)
+	if err != nil || !m.listed || m.lists(t) {
+		return t, err
+	}
+	who := "the organization " + t.Parent
+	if t.Child != "" {
+		who = "the organization " + t.Child + " below " + t.Parent
+	}
+	return Tenant{}, &Error{
+		code:   "tenant-unknown",
+		detail: who + " with this journal-id is not in the tenant registry",
+		hint: "Only tenants of the registry are let through (TENANTS_FILE, TENANTS_POLICY). " +
+			"The command \"sidecar tenants list\" shows them, \"sidecar tenants add\" adds one.",
+	}
+}
+
+// form checks the form of what was said.
+func (m *Map) form(names fieldNames, t Tenant) (Tenant, error) {
 	if t.Parent == "" {
 		return Tenant{}, missing(names.parent, "Send the organization number of the top-level unit, also when a sub-unit is meant.")
 	}
@@ -198,14 +245,6 @@ func (m *Map) judge(names fieldNames, t Tenant) (Tenant, error) {
 	var err error
 	if t.Journal, err = journalID(names.journal, t.Journal); err != nil {
 		return Tenant{}, err
-	}
-	if m.listed && !m.lists(t) {
-		return Tenant{}, &Error{
-			code:   "tenant-unknown",
-			detail: "the organization " + t.Parent + " with this journal-id is not in the tenant registry",
-			hint: "Only tenants of the registry are let through (TENANTS_FILE, TENANTS_POLICY). " +
-				"The command \"sidecar tenants list\" shows them, \"sidecar tenants add\" adds one.",
-		}
 	}
 	return t, nil
 }

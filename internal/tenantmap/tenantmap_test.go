@@ -260,9 +260,33 @@ func TestWarningsAreBounded(t *testing.T) {
 func TestListedWithoutARegistryRefusesAll(t *testing.T) {
 	m := newMap(t, Options{Listed: true})
 	_, err := m.Parse(parent, child, journalUUID)
-	check(t, err, "tenant-unknown", "not in the tenant registry")
+	check(t, err, "tenant-unknown", "the organization "+child+" below "+parent+" with this journal-id is not in the tenant registry")
+	_, err = m.Parse(parent, "", journalUUID)
+	check(t, err, "tenant-unknown", "the organization "+parent+" with")
+	for numbers, want := range map[Tenant]bool{{parent, child, journalUUID}: true, {parent, "1", journalUUID}: false} {
+		if _, listed, err := m.Read(numbers.Parent, numbers.Child, numbers.Journal); listed || (err == nil) != want {
+			t.Errorf("read %v: listed %t, %v", numbers, listed, err)
+		}
+	}
 	_, err = m.Parse("1", child, journalUUID)
 	check(t, err, "tenant-invalid", "parent")
+}
+
+// An alias is repeated where it looks like one. It may be anything, a national identity number above all.
+func TestUnknownAliasIsShown(t *testing.T) {
+	m := newMap(t, Options{})
+	for alias, shown := range map[string]bool{
+		"sentrum": true, "nord-2": true, "Eksempel_1.a": true, "13116900216": false, "x13116900216": false, "131169-00216a": false,
+		"a b": false, "blåbær": false, "<b>": false, strings.Repeat("a", 33): false, "12": false,
+	} {
+		_, err := m.Alias(alias)
+		if refusal, ok := errors.AsType[*Error](err); !ok || strings.Contains(refusal.Detail(), alias) != shown {
+			t.Errorf("%q: %v", alias, err)
+		}
+	}
+	if _, listed, err := m.Read(parent, child, journalUUID); err != nil || !listed {
+		t.Errorf("where every tenant passes: listed %t, %v", listed, err)
+	}
 }
 
 func TestNewRefusesUnknownWords(t *testing.T) {
