@@ -103,6 +103,14 @@ func (c *clinic) run(args ...string) examined {
 	return r
 }
 
+// registry makes TENANTS_FILE hold this.
+func (c *clinic) registry(content string) {
+	c.t.Helper()
+	path := filepath.Join(c.t.TempDir(), "tenants.yaml")
+	replaceFile(c.t, path, content)
+	c.env = append(c.env, "TENANTS_FILE="+path)
+}
+
 // harmless looks for what a report must never hold.
 func (c *clinic) harmless(report string) {
 	c.t.Helper()
@@ -261,6 +269,11 @@ func TestCheckFindsFaults(t *testing.T) {
 			setup:  setup{env: machine},
 			break_: func(c *clinic) { c.otherKey() },
 			args:   []string{named(first)}, step: "nonce handshake", status: "failed", says: "public half", skipped: "token", code: 1,
+		},
+		"not in the registry": {
+			setup:  setup{env: machine},
+			break_: func(c *clinic) { c.registry(registryOf(map[string]simulator.Tenant{"other": simulator.Tenants()[1]})) },
+			args:   []string{named(first)}, step: "registry", status: "warning", says: "sidecar tenants add", code: 0,
 		},
 		"clock off 90 s": {
 			knobs: func(k *simulator.Knobs) { k.ClockOffset = 90 },

@@ -1,6 +1,7 @@
 package helseid
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -107,7 +108,7 @@ func (c *Client) refusal(a *answer) *Error {
 	code, hid := meaning(oauth, description)
 	e := &Error{
 		code: code, hid: hid, oauth: oauth,
-		detail:       describe(a.status, oauth, description),
+		detail:       describe(a.status, oauth, description, c.opt.Keys.Current().KeyID()),
 		permanent:    !passingErrors[oauth],
 		invalidGrant: oauth == errInvalidGrant,
 	}
@@ -142,13 +143,15 @@ func meaning(oauth, description string) (code, hid string) {
 	return codeRefused, hid
 }
 
-func describe(status int, oauth, description string) string {
+// describe says what HelseID answered. Our own key's kid is no secret, and looks like one.
+func describe(status int, oauth, description, kid string) string {
+	const mark = "{kid}"
 	if oauth == "" {
 		oauth = "no known error code"
 	}
 	text := fmt.Sprintf("HelseID answered %d, %s", status, oauth)
-	if d := scrub(description); d != "" {
-		text += ": " + d
+	if d := scrub(strings.ReplaceAll(description, cmp.Or(kid, mark), mark)); d != "" {
+		text += ": " + strings.ReplaceAll(d, mark, cmp.Or(kid, mark))
 	}
 	return text
 }

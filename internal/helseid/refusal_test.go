@@ -108,6 +108,17 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+// Our own key is named as everywhere else, another that looks like a token is not.
+func TestOwnKeyIsNamed(t *testing.T) {
+	kid, other := strings.Repeat("Ab9_", 11), strings.Repeat("Xy8_", 11)
+	const want = "HelseID answered 400, invalid_client: kid "
+	for _, test := range [][3]string{{kid, kid, want + kid}, {kid, other, want + "[removed]"}, {"", kid, want + "[removed]"}} {
+		if got := describe(400, "invalid_client", "kid "+test[1], test[0]); got != test[2] {
+			t.Errorf("%s of %s: %s", test[1], test[0], got)
+		}
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	for value, want := range map[string]time.Duration{

@@ -130,6 +130,13 @@ func silence(ctx, limited context.Context, err error, sent bool) error {
 		if mend == "" {
 			mend = "have the scope " + Scope + " and the grant client_credentials added to the client in Selvbetjening"
 		}
+		if o, ok := errors.AsType[interface {
+			error
+			OAuthError() string
+		}](err); ok && o.OAuthError() == "invalid_client" {
+			mend = "look at HELSEID_CLIENT_ID, and whether the public half of this key is registered for it: a first key is registered in Selvbetjening by hand; " +
+				"or name the file of the key that is registered"
+		}
 		return &Error{Problem: "there is no token for it: " + u.Detail(), Mend: mend, cause: err}
 	}
 	e := &Error{Problem: "it can't be reached", Mend: "check SELVBETJENING_URL, the network and HTTPS_PROXY", Unknown: sent, cause: err}

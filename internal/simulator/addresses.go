@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -49,7 +50,7 @@ const (
 )
 
 // Parties returns the default world's Adresseregisteret: one organization for
-// every unit that is neither struck off nor removed, and a few special ones.
+// every unit that is neither struck off nor removed, those that docs/tenants names, and a few special ones.
 func Parties(units []Unit) []Party {
 	var parties []Party
 	for _, unit := range units {
@@ -64,6 +65,11 @@ func Parties(units []Unit) []Party {
 	}
 	if len(parties) == 0 {
 		return nil
+	}
+	for _, told := range []Party{{HERID: 90001, Orgnr: "100100126"}, {HERID: 90010, Orgnr: SharingNorth}, {HERID: 90020, Orgnr: SharingParent}} {
+		if i := slices.IndexFunc(parties, func(p Party) bool { return p.Orgnr == told.Orgnr }); i >= 0 {
+			parties = append(parties, Party{HERID: told.HERID, Name: parties[i].Name, Type: PartyOrganization, Orgnr: told.Orgnr, Active: true})
+		}
 	}
 	return append(parties,
 		Party{HERID: ServiceParty, Name: "Syntetisk legetjeneste", Type: PartyService, Parent: FirstParty, Active: true},

@@ -43,7 +43,7 @@ const (
 // delegation, the children of delegations and tenants as sub-units directly below,
 // and the units that are there to be found fault with.
 func Units(delegations []Delegation) []Unit {
-	children := map[string][]string{}
+	children := map[string][]string{SharingParent: {SharingNorth, SharingWest}}
 	for _, tenant := range Tenants() {
 		if tenant.Child != "" {
 			children[tenant.Parent] = append(children[tenant.Parent], tenant.Child)

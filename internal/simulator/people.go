@@ -83,14 +83,21 @@ func Tenants() []Tenant {
 	return tenants
 }
 
+// The organizations of the set-ups in docs/tenants that share an Aktør in RF.
+const (
+	SharingParent = "310000000"
+	SharingNorth  = "310000078"
+	SharingWest   = "310000140"
+)
+
 // Delegations returns the default world's delegations: every parent of
-// [Tenants] with signed terms, and [ParentWithoutTerms].
+// [Tenants] and [SharingParent] with signed terms, and [ParentWithoutTerms].
 func Delegations() []Delegation {
 	var list []Delegation
 	for _, tenant := range Tenants() {
 		list = append(list, Delegation{Orgnr: tenant.Parent, Terms: true})
 	}
-	return append(list, Delegation{Orgnr: ParentWithoutTerms})
+	return append(list, Delegation{Orgnr: SharingParent, Terms: true}, Delegation{Orgnr: ParentWithoutTerms})
 }
 
 // withCheckDigit adds the modulus 11 digit of Norwegian organization numbers to
