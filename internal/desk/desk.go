@@ -44,23 +44,6 @@ const (
 	exitUsage  = 2
 )
 
-const usage = `usage: sidecar tenants <command>
-
-  lint [FILE] [--brreg] [--adresseregisteret]
-                every fault and finding of the registry, with line and mend
-  explain ALIAS | PARENT[:CHILD] --journal ID
-                how SFM will resolve this tenant, and what its token must say
-  add --alias NAME --parent ORGNR [--child ORGNR] [--journal ID | --sfm-id ID | --new-journal]
-      [--name NAME] [--her-id ID] [--part-of ORGNR] [--address TEXT] [--phone TEXT] [--active] [--journal-name NAME]
-                write a tenant into the registry; without a journal a new journal-id is made
-  list          the tenants of the registry
-  onboard [--plan new|single-to-multi|new-orgnr] [--state FILE] [--sidecar URL --session HANDLE]
-                the way of a new customer, step by step, with what can be checked
-
-  -f FILE       the registry: a file or a folder (default: TENANTS_FILE)
-  -o json       for programs; the members are described in docs/tenants.md
-`
-
 // Brreg is Enhetsregisteret.
 type Brreg interface {
 	Unit(ctx context.Context, orgnr string) (register.Unit, error)
@@ -135,11 +118,12 @@ type desk struct {
 	json  bool
 }
 
+var commands = map[string]func(*desk, context.Context, []string) error{
+	"lint": (*desk).lint, "explain": (*desk).explain, "add": (*desk).add, "list": (*desk).list, "onboard": (*desk).onboard,
+}
+
 // Run carries out one command and returns the exit code.
 func Run(ctx context.Context, o Options) int {
-	commands := map[string]func(*desk, context.Context, []string) error{
-		"lint": (*desk).lint, "explain": (*desk).explain, "add": (*desk).add, "list": (*desk).list, "onboard": (*desk).onboard,
-	}
 	d := newDesk(o)
 	if len(o.Args) == 0 {
 		return d.end(usageError{"name a command"})
@@ -219,21 +203,37 @@ func (d *desk) parse(args []string, most int) ([]string, error) {
 	return words, nil
 }
 
+// command is how the command line begins, as far as it is known, and that command's usage.
+func (d *desk) command() (name, own string) {
+	const all = "sidecar tenants"
+	if len(d.Args) > 0 && usages[d.Args[0]] != "" {
+		return all + " " + d.Args[0], usages[d.Args[0]]
+	}
+	return all, ""
+}
+
 // end tells how a command ended, and returns its exit code.
 func (d *desk) end(err error) int {
+	name, own := d.command()
 	if wrong, ok := errors.AsType[usageError](err); ok {
+		help := name + " -h"
 		if asksJSON(d.Args) {
-			_ = d.encode(map[string]any{"error": errorJSON{Message: wrong.problem, Mend: "see sidecar tenants help"}})
+			_ = d.encode(map[string]any{"error": errorJSON{Message: wrong.problem, Mend: "see " + help}})
 			return exitUsage
 		}
-		_, _ = fmt.Fprintf(d.Stderr, "sidecar tenants: %s\n\n%s", clean(wrong.problem), usage)
+		_, _ = fmt.Fprintf(d.Stderr, "%s: %s\n", name, clean(wrong.problem))
+		if own == "" {
+			_, _ = fmt.Fprintf(d.Stderr, "\n%s", usage)
+		} else {
+			_, _ = fmt.Fprintf(d.Stderr, "see %s\n", help)
+		}
 		return exitUsage
 	}
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, flag.ErrHelp):
-		_, _ = fmt.Fprint(d.Stdout, usage)
+		_, _ = fmt.Fprint(d.Stdout, own+commonUsage)
 		return exitDone
 	case errors.Is(err, errFound):
 	default:

@@ -92,9 +92,9 @@ func TestUsage(t *testing.T) {
 		args []string
 		says string
 	}{
-		"nothing":             {nil, "usage: sidecar tenants"},
+		"nothing":             {nil, "name a command\n\nusage: sidecar tenants"},
 		"unknown command":     {[]string{"lnit"}, `no command "lnit"`},
-		"unknown flag":        {[]string{"lint", "--berg"}, "berg"},
+		"unknown flag":        {[]string{"lint", "--berg"}, "flag provided but not defined: -berg"},
 		"unknown format":      {[]string{"list", "-o", "yaml"}, "json or text"},
 		"two files":           {[]string{"lint", "a", "b"}, `"b" is one word too many`},
 		"words behind list":   {[]string{"list", "a"}, "one word too many"},
@@ -115,7 +115,10 @@ func TestUsage(t *testing.T) {
 			if r.code != 2 || r.out != "" {
 				t.Errorf("exit code %d, printed %q, want 2 and nothing", r.code, r.out)
 			}
-			has(t, r.faults, test.says, "usage: sidecar tenants")
+			has(t, r.faults, test.says, " -h")
+			if len(test.args) > 0 && test.args[0] != "lnit" && (strings.Count(r.faults, "\n") != 2 || !strings.Contains(r.faults, "\nsee sidecar tenants "+test.args[0]+" -h\n")) {
+				t.Errorf("more, or less, than the fault and where to read on:\n%s", r.faults)
+			}
 			if len(test.args) == 0 {
 				return
 			}
