@@ -39,6 +39,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// Version of the program; empty means a build without one.
 	Version string
+
+	command string // the word in front of Args
 }
 
 // Sidecar is a sidecar whose listeners are open.
@@ -189,6 +191,11 @@ func Run(ctx context.Context, o Options) int {
 	c, ok := commands()[name]
 	if !ok {
 		return misused(o)
+	}
+	o.command = name
+	if asksHelp(o.Args) && name != "check" && name != "tenants" { // which have more to tell
+		_, _ = fmt.Fprint(o.Stdout, helpOf(name))
+		return exitDone
 	}
 	return c(ctx, o)
 }

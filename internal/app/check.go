@@ -112,7 +112,7 @@ func check(ctx context.Context, o Options) int {
 		return exitDone
 	}
 	if err != nil {
-		_, _ = fmt.Fprintf(o.Stderr, "sidecar: check: %v\n%s", err, checkUsage)
+		_, _ = fmt.Fprintf(o.Stderr, "sidecar: check: %v\nsee sidecar check -h\n", err)
 		return exitUsage
 	}
 	cfg, warnings, err := config.Load(o.Environ)

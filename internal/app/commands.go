@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"sfm-sidecar/internal/config"
 )
@@ -70,8 +72,33 @@ func alone(c command) command {
 
 // misused prints what there is to say instead.
 func misused(o Options) int {
-	_, _ = fmt.Fprint(o.Stderr, usage)
+	_, _ = fmt.Fprint(o.Stderr, helpOf(o.command))
 	return exitUsage
+}
+
+func asksHelp(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, arg) })
+}
+
+// helpOf is the usage of one command, or all of it where that says no more.
+func helpOf(name string) string {
+	var own strings.Builder
+	inside := false
+	for line := range strings.Lines(usage) {
+		switch words := strings.TrimLeft(line, " "); {
+		case len(line)-len(words) == 2:
+			inside = strings.HasPrefix(words, name+" ")
+		case words == line:
+			inside = false
+		}
+		if inside {
+			own.WriteString(line)
+		}
+	}
+	if own.Len() == 0 {
+		return usage
+	}
+	return "usage: sidecar " + name + "\n\n" + own.String()
 }
 
 // serve runs the sidecar until ctx ends.

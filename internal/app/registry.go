@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/journal"
 	"sfm-sidecar/internal/telemetry"
 	"sfm-sidecar/internal/tenantmap"
 )
@@ -29,6 +30,8 @@ type registry struct {
 	tenants *tenantmap.Map
 	log     *slog.Logger
 	metrics *telemetry.Metrics
+
+	told map[string]bool // findings of the content before; of the one that watches alone
 
 	mu     sync.Mutex
 	now    *tenantmap.Registry // in use; guarded by mu
@@ -118,9 +121,18 @@ func (r *registry) use(next *tenantmap.Registry) {
 }
 
 // tell warns of what looks wrong in a registry that is in use all the same: one
-// customer's mistake must not stop the others.
+// customer's mistake must not stop the others. What was said of the content before is
+// not said again.
 func (r *registry) tell(used *tenantmap.Registry) {
-	findings := used.Set().Lint()
+	var findings []journal.Finding
+	told := make(map[string]bool)
+	for _, f := range used.Set().Lint() {
+		known := f.Rule + " " + f.Message
+		if told[known] = true; !r.told[known] {
+			findings = append(findings, f)
+		}
+	}
+	r.told = told
 	for _, f := range findings[:min(len(findings), maxTold)] {
 		r.log.Warn("the tenant registry says what SFM would refuse or take otherwise",
 			"rule", f.Rule, "severity", f.Severity, "at", used.Position(f.At).String(), "problem", f.Message, "mend", f.Mend)

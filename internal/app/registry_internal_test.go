@@ -51,6 +51,20 @@ func TestRegistryStatus(t *testing.T) {
 	if s := r.status(); len(s.Broken) != 0 || s.Tenants != 1 {
 		t.Errorf("mended: %+v", s)
 	}
+	// What looks wrong is said once, as long as it stays.
+	odd := "tenants:\n  a: {parent: \"100100127\", journal: 7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35}\n"
+	for i, test := range []struct {
+		content string
+		said    int
+	}{{odd, 1}, {"# moved\n" + odd, 1}, {strings.ReplaceAll(odd, "100100127", "100100126"), 1}, {odd, 2}} {
+		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.take(tenantmap.Load(path))
+		if got := strings.Count(out.String(), "says what SFM would refuse"); got != test.said {
+			t.Errorf("content %d: said %d times, want %d", i, got, test.said)
+		}
+	}
 	none, err := openRegistry(config.Tenants{}, tenants, log, telemetry.NewMetrics("test"))
 	if err != nil || none.status().File != "" || none.status().Tenants != 0 {
 		t.Errorf("without a file: %v", err)

@@ -126,6 +126,20 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
+// An organization that SFM has is not to be written once more.
+func TestAddOfWhatSFMHas(t *testing.T) {
+	for _, active := range []bool{false, true} {
+		args := []string{"--alias", "vest", "--parent", "310000000", "--child", "310000140", "--part-of", "310000000", "--journal", journalID}
+		if active {
+			args = append(args, "--active")
+		}
+		r, _ := added(t, good, args...)
+		if r.code != 0 || strings.Contains(r.out, "POST …/Organization") == active {
+			t.Errorf("active %t:\n%s", active, r.out)
+		}
+	}
+}
+
 // What was wrong before must not keep another customer out.
 func TestAddBesideWhatIsWrong(t *testing.T) {
 	wrong := strings.Replace(good, `her_id: "90001", `, "", 1)

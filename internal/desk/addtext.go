@@ -17,7 +17,7 @@ func (d *desk) next(out written) []string {
 			"the SFM-id is the journal-id now: the customer's data stay where they are",
 			"get a token for the tenant and see with GET …/Organization that the organizations are there")
 	default:
-		if out.Organization != nil {
+		if out.Organization != nil && !out.Organization.Active {
 			steps = append(steps, "write the organization with POST …/Organization, active=false, and Sfm-Journal-Intent: existing")
 		}
 	}

@@ -173,23 +173,23 @@ func (g *guide) one(ctx context.Context, in *bufio.Scanner, i, total int) (bool,
 		outcomes := s.run(ctx)
 		s = g.steps()[i] // a check may have learnt the journal-id
 		g.show(i+1, total, stepJSON{ID: s.id, Title: s.title, Do: s.do, Checks: outcomes})
-		answer, err := g.choose(in, "done (Enter), check again (c), leave for later (l), stop (q)? ", "", "c", "l", "q")
+		answer, err := g.choose(in, "done (Enter), check again (c), leave for later (l), stop (q)? ", "", "y", "yes", "n", "no", "c", "l", "q")
 		switch {
 		case err != nil:
 			return false, err
 		case answer == "q":
 			return false, errStopped
-		case answer == "l":
+		case answer == "l", answer == "n", answer == "no":
 			return false, nil
 		case answer == "c":
 			continue
 		}
 		if slices.ContainsFunc(outcomes, func(o outcome) bool { return o.State == outcomeWrong || o.State == outcomeOpen }) {
-			sure, err := g.choose(in, "the check says otherwise. Confirm all the same (yes), or not (Enter)? ", "", "yes")
+			sure, err := g.choose(in, "the check says otherwise. Confirm all the same (yes), or not (Enter)? ", "", "n", "no", "y", "yes")
 			if err != nil {
 				return false, err
 			}
-			if sure == "" {
+			if !strings.HasPrefix(sure, "y") {
 				continue
 			}
 		}

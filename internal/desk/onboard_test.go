@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"sfm-sidecar/internal/desk"
 	"sfm-sidecar/internal/register"
@@ -295,6 +299,26 @@ func TestOnboardTalks(t *testing.T) {
 	r = talk("", "--plan", "new-orgnr")
 	if r.code != 2 || !strings.Contains(r.faults, "is of the plan new") {
 		t.Errorf("a state file of one plan is used for another: %+v", r)
+	}
+}
+
+// Where Enter confirms, yes does too, and no leaves a step for later.
+func TestOnboardTakesYesAndNo(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state.json")
+	s := sfm{status: 200}
+	r := run(t, good, func(o *desk.Options) {
+		everything(&s)(o)
+		// Of the seventh step the check says that there is no such tenant.
+		o.Interactive, o.Stdin = true, strings.NewReader("y\nn\nYes\nNo\nl\nl\ny\nn\ny\ny\nq\n")
+	}, "onboard", "--state", state, "--plan", "new", "--alias", "vest", "--parent", "310000000", "--child", "310000078")
+	kept, err := os.ReadFile(state)
+	var saved struct{ Confirmed map[string]time.Time }
+	if err != nil || json.Unmarshal(kept, &saved) != nil {
+		t.Fatalf("%v: %s", err, kept)
+	}
+	got := slices.Sorted(maps.Keys(saved.Confirmed))
+	if diff := cmp.Diff([]string{"registry", "supplier", "units"}, got); diff != "" {
+		t.Errorf("confirmed (-want +got)\n%s\n%s", diff, r.out)
 	}
 }
 

@@ -256,7 +256,7 @@ func TestText(t *testing.T) {
 		Steps: []Step{
 			{Name: "clock", Tried: "looking", Finding: careful("3s off", "bad \x1b[2J terminal", "set it")},
 			{Name: "token", Subject: "here", Tried: strings.Repeat("word ", 25), Finding: Finding{
-				Status: OK, Found: "a token", Details: Details{{Name: "scope", Value: "a b"}, {Name: "orgnr_parent", Value: "1"}},
+				Status: OK, Found: "a token", Details: Details{{Name: "scope", Value: "a b"}, {Name: "orgnr_parent", Value: "1"}, {Name: "list", Value: strings.TrimSpace(strings.Repeat("word ", 17))}},
 			}},
 			{Name: "log-in", Finding: skipped("no need")},
 		},
@@ -277,6 +277,8 @@ ok       token here
          found  a token
                 scope         a b
                 orgnr_parent  1
+                list          word word word word word word word word word word word word word word word
+                              word word
 
 skipped  log-in
          means  no need

@@ -63,7 +63,7 @@ func (t *text) step(s Step) {
 		width = max(width, len(f.Name))
 	}
 	for _, f := range s.Details {
-		t.line("", fmt.Sprintf("%-*s  %s", width, f.Name, f.Value))
+		t.columns("", fmt.Sprintf("%-*s  ", width, f.Name), f.Value)
 	}
 	t.line("means", s.Means)
 	t.line("do", s.Do)
@@ -107,18 +107,22 @@ func (t *text) head(status, title string) {
 // line writes one labelled text, broken between words. What another server said may be among it; control characters
 // could do things to a terminal.
 func (t *text) line(label, value string) {
-	if value == "" {
-		return
+	if value != "" {
+		t.columns(label, "", value)
 	}
+}
+
+// columns writes a text behind a name. What it is broken into stands below the text, not below the name.
+func (t *text) columns(label, name, value string) {
 	value = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return ' '
 		}
 		return r
 	}, value)
-	for _, line := range wrap(value, lineWidth-statusWidth-labelWidth) {
-		_, _ = fmt.Fprintf(t.w, "%*s%-*s%s\n", statusWidth, "", labelWidth, label, line)
-		label = ""
+	for _, line := range wrap(value, max(lineWidth-statusWidth-labelWidth-len(name), lineWidth/2)) {
+		_, _ = fmt.Fprintf(t.w, "%*s%-*s%s%s\n", statusWidth, "", labelWidth, label, name, line)
+		label, name = "", strings.Repeat(" ", len(name))
 	}
 }
 
