@@ -49,6 +49,8 @@ func TestAdd(t *testing.T) {
 			[]string{`topp: {parent: "310000000", journal: ce75db36-c57b-4592-9d47-5dfae8a34340}`}, "registry"},
 		"contents that nobody keeps": {good, []string{"--alias", "ny", "--parent", "310000140", "--journal-name", "Ny"},
 			[]string{"- id: " + minted + "\n    name: Ny\ntenants:", `ny: {parent: "310000140", journal: ` + minted + "}"}, "minted"},
+		"more of what nobody keeps": {"journals:\n  - id: " + journalID + "\ntenants: {}\n", []string{"--alias", "ny", "--parent", "310000140", "--journal", journalID},
+			[]string{"- id: " + journalID + "\ntenants:", `ny: {parent: "310000140", journal: ` + journalID + "}"}, "registry"},
 		"a further journal": {good, []string{"--alias", "egen", "--parent", "310000000", "--her-id", "90033", "--new-journal"}, []string{"id: " + minted}, "minted"},
 	} {
 		t.Run(name, func(t *testing.T) {

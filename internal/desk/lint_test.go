@@ -121,9 +121,12 @@ func TestLintBrreg(t *testing.T) {
 			t.Errorf("Enhetsregisteret answers %t:\n%s", known, r.out)
 		}
 	}
+	own := strings.Replace(good, `name: Eksempel AS,`, `name: Eksempel AS, parent: "310000000",`, 1) // which no register says anything about
+	r := run(t, own, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return kommune(), nil } }, "lint", "--brreg")
+	has(t, r.out, "warning  O4", "its own legal unit")
 	b := kommune()
 	b.units["310000078"] = register.Unit{Deleted: true} // removed: no name is told
-	r := run(t, good, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint", "--brreg")
+	r = run(t, good, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint", "--brreg")
 	has(t, r.out, "310000078 is struck off")
 	b = kommune()
 	run(t, good, func(o *desk.Options) { o.Brreg = func() (desk.Brreg, error) { return b, nil } }, "lint")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -117,6 +118,19 @@ func TestSteps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Only a tenant that is not in the registry is told of there.
+func TestUnlisted(t *testing.T) {
+	for _, unlisted := range []bool{false, true} {
+		o := options(&fake{})
+		o.Tenants[0].Unlisted = unlisted
+		r := Run(t.Context(), o)
+		at := slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == stepRegistry })
+		if (at >= 0) != unlisted || unlisted && r.Steps[at].Status != Warning || r.Failed() {
+			t.Errorf("unlisted %t: step %d of %+v", unlisted, at, r.Steps)
+		}
 	}
 }
 

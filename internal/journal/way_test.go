@@ -133,6 +133,7 @@ func sender(o journal.Organization, address, phone string) journal.Organization 
 func TestRuleS1(t *testing.T) {
 	leaf := sender(below(org(child, ""), parent, parent), "", "")
 	holds(t, "S1",
+		lintCase{"on a circle", journals(instance(idA, below(org(child, ""), second, ""), below(org(second, ""), child, ""))), nil}.tenant(parent, child, idA),
 		lintCase{"its own", journals(instance(idA, org(child, "1"))), nil},
 		lintCase{"from above, with the HER-id", journals(instance(idA, leaf, org(parent, "1"))), nil}.tenant(parent, child, idA),
 		lintCase{"neither", journals(instance(idA, sender(org(child, "1"), "", " "))), []string{"warning | 0/0 address | no address", "warning | 0/0 phone | no telephone number"}},

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"net/http"
+	"slices"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
@@ -138,6 +139,26 @@ func TestBrregLists(t *testing.T) {
 	beyond := v.register(http.MethodGet, "/brreg/underenheter?overordnetEnhet=100000001&page=400", "", "")
 	if beyond.status != http.StatusOK || strings.Contains(beyond.raw, "_embedded") {
 		t.Errorf("a page beyond the end: status %d: %s", beyond.status, beyond.raw)
+	}
+}
+
+// TestSharingWorld holds the default world to the set-ups of docs/tenants that share an
+// Aktør.
+func TestSharingWorld(t *testing.T) {
+	above := map[string]string{}
+	for _, unit := range Units(Delegations()) {
+		above[unit.Orgnr] = unit.Parent
+	}
+	if top, there := above[SharingParent]; !there || top != "" || above[SharingNorth] != SharingParent || above[SharingWest] != SharingParent {
+		t.Errorf("the units hang on %v", above)
+	}
+	if !slices.ContainsFunc(Delegations(), func(d Delegation) bool { return d.Orgnr == SharingParent && d.Terms }) {
+		t.Error("there is no delegation")
+	}
+	for herID, orgnr := range map[int]string{90001: "100100126", 90010: SharingNorth, 90020: SharingParent} {
+		if !slices.ContainsFunc(Parties(Units(Delegations())), func(p Party) bool { return p.HERID == herID && p.Orgnr == orgnr && p.Active }) {
+			t.Errorf("HER-id %d does not hang on %s", herID, orgnr)
+		}
 	}
 }
 
