@@ -65,9 +65,10 @@ type builder struct {
 func newBuilder() *builder { return new(builder) }
 
 func (b *builder) add(p *part) {
-	if len(b.faults) <= maxFaults {
-		b.faults = append(b.faults, p.faults...)
+	if len(b.faults) > maxFaults {
+		return // nothing of it will be used
 	}
+	b.faults = append(b.faults, p.faults...)
 	b.parts = append(b.parts, p)
 }
 
@@ -98,7 +99,7 @@ func (b *builder) join() *Registry {
 	}
 	r.set = journal.Set{Journals: make([]journal.Journal, 0, journals), Tenants: make([]journal.Tenant, 0, tenants)}
 	r.places = places{
-		files: b.names, journals: make([]item, 0, journals), organizations: make([]item, 0, organizations),
+		files: b.names, journals: make([]item, 0, journals), aliases: make([][]mark, 0, journals), organizations: make([]item, 0, organizations),
 		first: make([]int, 0, journals), tenants: make([]item, 0, tenants),
 	}
 	for i, p := range b.parts {
@@ -108,6 +109,7 @@ func (b *builder) join() *Registry {
 		r.set.Journals = append(r.set.Journals, p.journals...)
 		r.set.Tenants = append(r.set.Tenants, p.tenants...)
 		r.places.journals = append(r.places.journals, p.places.journals...)
+		r.places.aliases = append(r.places.aliases, p.places.aliases...)
 		r.places.organizations = append(r.places.organizations, p.places.organizations...)
 		r.places.tenants = append(r.places.tenants, p.places.tenants...)
 		b.parts[i] = nil
@@ -121,7 +123,7 @@ func (b *builder) indexJournals(r *Registry) {
 	for i := range r.set.Journals {
 		j := &r.set.Journals[i]
 		own := make(map[id]bool, 1+len(j.Aliases))
-		claim := func(field, uuid string) {
+		claim := func(field string, item int, uuid string) {
 			key := idOf(uuid)
 			if uuid == "" {
 				return
@@ -131,18 +133,30 @@ func (b *builder) indexJournals(r *Registry) {
 				r.journals[key], own[key] = int32(i), true //nolint:gosec // bounded by maxBytes
 				return
 			}
-			at := journal.Place{Journal: i, Organization: -1, Tenant: -1, Field: field}
-			message := "the journal-id " + uuid + " is already used in " + r.line(journal.Place{Journal: int(before), Organization: -1, Tenant: -1})
+			at := journal.Place{Journal: i, Organization: -1, Tenant: -1, Field: field, Item: item}
+			message := "the journal-id " + uuid + " is already used in " + r.line(r.placeOf(int(before), key))
 			if own[key] {
 				message = "the journal-id " + uuid + " is written twice in this journal"
 			}
 			b.fault(r.Position(at), message, "one id is one journal: remove it here or there; never give a customer's id to another")
 		}
-		claim("id", j.ID)
-		for _, alias := range j.Aliases {
-			claim("aliases", alias)
+		claim("id", 0, j.ID)
+		for item, alias := range j.Aliases {
+			claim("aliases", item, alias)
 		}
 	}
+}
+
+// placeOf is where a journal has an id.
+func (r *Registry) placeOf(i int, key id) journal.Place {
+	at := journal.Place{Journal: i, Organization: -1, Tenant: -1, Field: "id"}
+	for item, alias := range r.set.Journals[i].Aliases {
+		if idOf(alias) == key && idOf(r.set.Journals[i].ID) != key {
+			at.Field, at.Item = "aliases", item
+			break
+		}
+	}
+	return at
 }
 
 // indexTenants makes aliases and combinations known.

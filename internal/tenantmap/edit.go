@@ -43,6 +43,7 @@ type text struct {
 	content []byte
 	before  []byte      // what the disk holds
 	mode    fs.FileMode // 0 = there is no file yet
+	owner   fs.FileInfo // of what was read; nil = there is no file yet
 }
 
 // Edit opens the registry at path for changes. A file that does not exist is begun, a directory is not. The error is
@@ -59,9 +60,9 @@ func Edit(path string) (*Editor, error) {
 	for _, f := range files {
 		content, err := os.ReadFile(f.name)
 		if err != nil {
-			return nil, Faults{unreadable(f.name, err)}
+			return nil, passing{Faults{unreadable(f.name, err)}}
 		}
-		e.texts = append(e.texts, &text{f.name, content, content, f.info.Mode().Perm()})
+		e.texts = append(e.texts, &text{f.name, content, content, f.info.Mode().Perm(), f.info})
 	}
 	e.now, err = e.read(e.texts)
 	if err != nil {
@@ -117,7 +118,9 @@ func (e *Editor) AddAlias(journalID, alias string) error {
 	want := e.want()
 	want.Journals[i].Aliases = append(slices.Clip(slices.Clone(j.Aliases)), alias)
 	return e.change(doing, want, func() []edit {
-		return e.addToList(place(i, -1, "aliases"), "aliases", len(j.Aliases) > 0, scalar(alias))
+		list := place(i, -1, "aliases")
+		list.Item = -1 // not one of them
+		return e.addToList(list, "aliases", len(j.Aliases) > 0, scalar(alias))
 	})
 }
 

@@ -2,6 +2,7 @@ package tenantmap
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +19,7 @@ import (
 
 const (
 	// maxBytes bounds a registry, all files together. A hundred thousand tenants with their journals are some 30 MB.
-	maxBytes = 128 << 20
+	maxBytes = 64 << 20
 	// maxFiles bounds how many files a directory may hold.
 	maxFiles = 10000
 	// maxWhole is the largest file that is read in one go. The library makes some eighty bytes of every byte.
@@ -57,7 +59,7 @@ func (l Loader) Load(path string) (*Registry, error) {
 			return r, err
 		}
 	}
-	return nil, Faults{{Position{File: path}, "is changed again and again while it is read", "write to another file, and rename that"}}
+	return nil, passing{Faults{{Position{File: path}, "is changed again and again while it is read", "write to another file, and rename that"}}}
 }
 
 // read reads the files of a look.
@@ -67,7 +69,7 @@ func (l Loader) read(files []file) (*Registry, error) {
 	for i, f := range files {
 		b.names = append(b.names, f.name)
 		if err := l.readFile(i, f, b, sum); err != nil {
-			return nil, Faults{unreadable(f.name, err)}
+			return nil, passing{Faults{unreadable(f.name, err)}}
 		}
 	}
 	r, faults := b.finish()
@@ -121,6 +123,7 @@ func (l Loader) readPieces(index int, name string, b *builder, source io.Reader)
 	workers := runtime.GOMAXPROCS(0)
 	queue := make(chan func(), workers)
 	done := make(chan chan *part, 2*workers) // in order; how far the readers may be ahead
+	var enough atomic.Bool // so many faults that nobody wants to know more
 	var readers, adder errgroup.Group
 	for range workers {
 		readers.Go(func() error {
@@ -133,10 +136,14 @@ func (l Loader) readPieces(index int, name string, b *builder, source io.Reader)
 	adder.Go(func() error {
 		for one := range done {
 			b.add(<-one)
+			enough.Store(len(b.faults) > maxFaults)
 		}
 		return nil
 	})
 	err := split(source, func(p piece) error {
+		if enough.Load() {
+			return errEnough
+		}
 		one := make(chan *part, 1)
 		done <- one
 		queue <- func() {
@@ -152,13 +159,19 @@ func (l Loader) readPieces(index int, name string, b *builder, source io.Reader)
 	_ = adder.Wait()
 	if odd, ok := errors.AsType[*irregular](err); ok {
 		d := l.decoder(index, name, 0)
-		d.faultAt(odd.line, 1, "this line "+odd.reason, fmt.Sprintf(
-			"in a file of more than %d MiB write journals: and tenants: on lines of their own, everything below them indented alike, and no item of more than 1 MiB", maxWhole>>20))
+		d.faultAt(odd.line, 1, "this line "+odd.reason, cmp.Or(odd.mend, fmt.Sprintf(
+			"in a file of more than %d MiB write journals: and tenants: on lines of their own, everything below them indented alike, and no item of more than 1 MiB", maxWhole>>20)))
 		b.add(d.out)
+		return nil
+	}
+	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
 }
+
+// errEnough ends the reading of a file that is wrong all over.
+var errEnough = errors.New("more faults than are told of")
 
 // file is one file of a registry, as it was found.
 type file struct {
@@ -166,8 +179,22 @@ type file struct {
 	info os.FileInfo
 }
 
-// open opens the file, if it is still the one that was found.
-func (f file) open() (io.ReadCloser, error) { return os.Open(f.name) }
+// open opens the file, if it is still the one that was found. What took its place may be no file at all, and is not
+// waited for.
+func (f file) open() (io.ReadCloser, error) {
+	content, err := os.OpenFile(f.name, os.O_RDONLY|withoutWaiting, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := content.Stat()
+	if err == nil && (!info.Mode().IsRegular() || !os.SameFile(info, f.info)) {
+		err = errors.New("it was exchanged in this moment")
+	}
+	if err != nil {
+		return nil, errors.Join(err, content.Close())
+	}
+	return content, nil
+}
 
 // found is the files of a registry at one moment.
 type found []file
@@ -191,14 +218,14 @@ func (f found) same(other found) bool {
 func look(path string) (found, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, Faults{unreadable(path, err)}
+		return nil, passing{Faults{unreadable(path, err)}}
 	}
 	if !info.IsDir() {
 		return sized(path, found{{path, info}})
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, Faults{unreadable(path, err)}
+		return nil, passing{Faults{unreadable(path, err)}}
 	}
 	var all found
 	for _, entry := range entries {
@@ -210,14 +237,14 @@ func look(path string) (found, error) {
 		name = filepath.Join(path, name)
 		info, err := os.Stat(name)
 		if err != nil {
-			return nil, Faults{unreadable(name, err)}
+			return nil, passing{Faults{unreadable(name, err)}}
 		}
 		if !info.IsDir() {
 			all = append(all, file{name, info})
 		}
 	}
 	if len(all) == 0 {
-		return nil, Faults{{Position{File: path}, "is a directory without a registry", "put a file into it whose name ends in .yaml or .yml"}}
+		return nil, Faults{{Position: Position{File: path}, Message: "is a directory without a registry", Mend: "put a file into it whose name ends in .yaml or .yml"}}
 	}
 	return sized(path, all)
 }
@@ -227,17 +254,24 @@ func sized(path string, all found) (found, error) {
 	var bytes int64
 	for _, f := range all {
 		if !f.info.Mode().IsRegular() {
-			return nil, Faults{{Position{File: f.name}, "is not a file", "name a file, or a directory of files"}}
+			return nil, Faults{{Position: Position{File: f.name}, Message: "is not a file", Mend: "name a file, or a directory of files"}}
 		}
 		bytes += f.info.Size()
 	}
 	if bytes > maxBytes || len(all) > maxFiles {
 		return nil, Faults{{
-			Position{File: path}, "is too large", fmt.Sprintf("write at most %d MiB in at most %d files", maxBytes>>20, maxFiles),
+			Position: Position{File: path}, Message: "is too large",
+			Mend: fmt.Sprintf("write at most %d MiB in at most %d files", maxBytes>>20, maxFiles),
 		}}
 	}
 	return all, nil
 }
+
+// passing is an error that says nothing of the content: the same may be read well in a moment.
+type passing struct{ Faults }
+
+// Unwrap returns the faults.
+func (p passing) Unwrap() error { return p.Faults }
 
 func unreadable(name string, err error) Fault {
 	reason := err

@@ -42,6 +42,7 @@ const (
 type irregular struct {
 	line   int
 	reason string
+	mend   string // empty: a registry of this size needs another form
 }
 
 func (i *irregular) Error() string { return i.reason }
@@ -71,7 +72,7 @@ func split(r io.Reader, emit func(piece) error) error {
 			long = append(long, line...)
 			line = long
 			if len(long) > maxPiece {
-				return &irregular{s.line + 1, "is too long a line"}
+				return &irregular{line: s.line + 1, reason: "is too long a line"}
 			}
 			if errors.Is(err, bufio.ErrBufferFull) {
 				continue
@@ -96,12 +97,15 @@ func split(r io.Reader, emit func(piece) error) error {
 
 // take adds one line.
 func (s *splitter) take(line []byte) error {
-	if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
-		return &irregular{s.line, "holds what is no text in UTF-8"}
+	if !utf8.Valid(line) {
+		return &irregular{line: s.line, reason: "holds what is no text in UTF-8"}
+	}
+	if reason, mend := foreign(line); reason != "" {
+		return &irregular{s.line, reason, mend}
 	}
 	content := bytes.TrimLeft(line, " ")
 	indent := len(line) - len(content)
-	switch rest := bytes.TrimSpace(content); {
+	switch rest := bytes.Trim(content, " \t\r\n"); {
 	case len(rest) == 0 || rest[0] == '#' && content[0] == '#':
 		if len(s.current.text) == 0 {
 			return nil
@@ -110,22 +114,37 @@ func (s *splitter) take(line []byte) error {
 	case indent == 0 && !s.dash(content):
 		return s.top(line)
 	case s.section == noSection || s.closed:
-		return &irregular{s.line, "belongs neither to journals nor to tenants"}
+		return &irregular{line: s.line, reason: "belongs neither to journals nor to tenants"}
 	}
 	if s.indent < 0 {
 		s.indent = indent
 	}
 	switch {
 	case content[0] == '\t' || indent < s.indent:
-		return &irregular{s.line, "is not indented like what is above it"}
+		return &irregular{line: s.line, reason: "is not indented like what is above it"}
 	case indent == s.indent && s.section == journalSection && !s.dash(content):
-		return &irregular{s.line, "does not begin a journal with a hyphen"}
+		return &irregular{line: s.line, reason: "does not begin a journal with a hyphen"}
 	case indent == s.indent && len(s.current.text) >= pieceSize:
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
 	return s.add(line)
+}
+
+// foreign says what a line of a registry may not hold, not even in a comment: what the YAML library takes for the end of
+// a line and an editor shows as a blank, or the other way round. What stands behind it would be read and not be seen.
+func foreign(line []byte) (reason, mend string) {
+	text := bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+	switch {
+	case bytes.IndexByte(text, '\r') >= 0:
+		return "has a carriage return in its middle", "end lines with LF, or CR and LF"
+	case bytes.IndexByte(text, 0) >= 0:
+		return "is no text in UTF-8", "save the file as UTF-8"
+	case bytes.Contains(text, []byte("\u0085")), bytes.Contains(text, []byte("\u2028")), bytes.Contains(text, []byte("\u2029")):
+		return "has a character that is a line end to some programs alone", "remove it, and end lines with LF"
+	}
+	return "", ""
 }
 
 // dash reports whether a line begins a journal.
@@ -141,7 +160,7 @@ func (s *splitter) top(line []byte) error {
 			s.seen[noSection] = true
 			return nil
 		}
-		return &irregular{s.line, "is neither journals: nor tenants: on a line of its own"}
+		return &irregular{line: s.line, reason: "is neither journals: nor tenants: on a line of its own"}
 	}
 	if err := s.flush(); err != nil {
 		return err
@@ -151,11 +170,11 @@ func (s *splitter) top(line []byte) error {
 		s.section = tenantSection
 	}
 	if s.seen[s.section] {
-		return &irregular{s.line, "begins " + string(found[1]) + " a second time"}
+		return &irregular{line: s.line, reason: "begins " + string(found[1]) + " a second time"}
 	}
 	s.seen[s.section] = true
 	if s.closed && (s.section == journalSection) != (found[2][0] == '[') {
-		return &irregular{s.line, "is no " + map[section]string{journalSection: "list", tenantSection: "mapping"}[s.section]}
+		return &irregular{line: s.line, reason: "is no " + map[section]string{journalSection: "list", tenantSection: "mapping"}[s.section]}
 	}
 	return nil
 }
@@ -167,7 +186,7 @@ func (s *splitter) add(line []byte) error {
 	}
 	s.current.text = append(s.current.text, line...)
 	if len(s.current.text) > maxPiece+pieceSize {
-		return &irregular{s.current.line, "begins a journal or tenant that is too long"}
+		return &irregular{line: s.current.line, reason: "begins a journal or tenant that is too long"}
 	}
 	return nil
 }
@@ -175,7 +194,7 @@ func (s *splitter) add(line []byte) error {
 // end is after the last line.
 func (s *splitter) end() error {
 	if !s.seen[journalSection] && !s.seen[tenantSection] {
-		return &irregular{1, "is the first of a file that says nothing"}
+		return &irregular{line: 1, reason: "is the first of a file that says nothing"}
 	}
 	return s.flush()
 }

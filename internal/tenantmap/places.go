@@ -43,6 +43,7 @@ func newItem(file, line, column int) item {
 type places struct {
 	files         []string
 	journals      []item
+	aliases       [][]mark // of each journal
 	organizations []item // of all journals, one after the other
 	first         []int  // index of a journal's first organization
 	tenants       []item
@@ -54,6 +55,9 @@ func (p *places) position(at journal.Place) Position {
 		organization := p.first[at.Journal] + at.Organization
 		if at.Organization >= 0 && organization < p.end(at.Journal) {
 			return p.of(p.organizations[organization], slices.Index(organizationFields, at.Field))
+		}
+		if marks := p.aliases[at.Journal]; at.Field == "aliases" && at.Item >= 0 && at.Item < len(marks) {
+			return p.at(p.journals[at.Journal], marks[at.Item])
 		}
 		return p.of(p.journals[at.Journal], slices.Index(journalFields, at.Field))
 	case at.Tenant >= 0 && at.Tenant < len(p.tenants):
@@ -74,10 +78,18 @@ func (p *places) end(of int) int {
 
 // of is the position of an item's field, or its own where the field is not known.
 func (p *places) of(i item, field int) Position {
+	if field < 0 {
+		return p.at(i, 0)
+	}
+	return p.at(i, i.at[field])
+}
+
+// at is the position of a mark of an item, or the item's own where there is none.
+func (p *places) at(i item, m mark) Position {
 	pos := Position{p.files[i.file], int(i.line), int(i.column)}
-	if field >= 0 && i.at[field] != 0 {
-		pos.Line += int(i.at[field] >> 16)
-		pos.Column = int(i.at[field] & math.MaxUint16)
+	if m != 0 {
+		pos.Line += int(m >> 16)
+		pos.Column = int(m & math.MaxUint16)
 	}
 	return pos
 }

@@ -10,8 +10,14 @@ import (
 )
 
 // Save writes what was changed: each file to a new one beside it, which then takes its place, with its mode. Links stay
-// links. If any file was changed meanwhile by somebody else, nothing is written (ErrChanged).
+// links, and an owner stays the owner. If any file was changed meanwhile by somebody else, or is being changed right now,
+// nothing is written (ErrChanged).
 func (e *Editor) Save() error {
+	unlock, err := lock(e.path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	for _, t := range e.texts {
 		if err := t.unchanged(); err != nil {
 			return err
@@ -66,6 +72,9 @@ func (t *text) write() (err error) {
 		mode = 0o640
 	}
 	_, err = beside.Write(t.content)
+	if t.owner != nil {
+		err = errors.Join(err, keepOwner(beside, t.owner)) // before the mode, which a new owner would take away from
+	}
 	err = errors.Join(err, beside.Chmod(mode), beside.Sync(), beside.Close())
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package tenantmap
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 
@@ -40,8 +41,8 @@ func (d *decoder) text(n *yaml.Node, name string) (string, bool) {
 		kind, mend = "is a list or mapping, not text", "write one value"
 	case isNull(n), n.Value == "":
 		kind, mend = "has no value", "write one, or leave "+name+" out"
-	case n.ShortTag() != "!!str":
-		kind, mend = "is "+typeNames[n.ShortTag()]+" to YAML, not text", "put it in quotes"
+	case n.ShortTag() != "!!str", n.Style == 0 && strings.Trim(n.Value, "0123456789") == "": // made text by a tag of no name
+		kind, mend = "is "+cmp.Or(typeNames[n.ShortTag()], "a number")+" to YAML, not text", "put it in quotes"
 	case len(n.Value) > maxText:
 		kind, mend = "is too long", "write at most 1000 bytes"
 	case strings.ContainsFunc(n.Value, unicode.IsControl):

@@ -142,7 +142,8 @@ type spot struct {
 func (e *Editor) spot(at journal.Place) spot {
 	p := e.now.Position(at)
 	lines, newline := e.lines(p.File)
-	s := spot{p.File, lines, newline, p.Line - 1, 0}
+	// Should the two ever count lines differently, the change is made at a wrong place, and not taken (see apply).
+	s := spot{p.File, lines, newline, min(p.Line, len(lines)) - 1, 0}
 	for i := range string(lines[s.line]) { // columns count characters
 		if p.Column--; p.Column == 0 {
 			s.column = i

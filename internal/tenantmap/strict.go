@@ -46,6 +46,14 @@ type decoder struct {
 
 // readWhole reads a file that is at hand.
 func (d *decoder) readWhole(text []byte) {
+	line := 0
+	for content := range bytes.Lines(text) {
+		line++
+		if reason, mend := foreign(content); reason != "" {
+			d.faultAt(line, 1, "this line "+reason, mend)
+			return
+		}
+	}
 	root := d.parse(text)
 	if root == nil {
 		return
@@ -153,9 +161,15 @@ func (d *decoder) faultAt(line, column int, message, mend string) {
 	}
 }
 
+// enough reports so many faults that the rest need not be read: nothing of it will be used.
+func (d *decoder) enough() bool { return len(d.out.faults) > maxFaults }
+
 // journals reads the list of journals.
 func (d *decoder) journals(list *yaml.Node) {
 	for _, n := range d.list(list, "journals") {
+		if d.enough() {
+			return
+		}
 		d.journal(n)
 	}
 }
@@ -163,6 +177,7 @@ func (d *decoder) journals(list *yaml.Node) {
 func (d *decoder) journal(n *yaml.Node) {
 	at := newItem(d.file, d.above+n.Line, n.Column)
 	var j journal.Journal
+	var aliases []mark
 	first, faults := len(d.out.places.organizations), len(d.out.faults)
 	ok := d.fields(n, "the journal", journalFields, func(i int, _, value *yaml.Node) {
 		at.at[i] = newMark(value.Line-n.Line, value.Column)
@@ -173,6 +188,7 @@ func (d *decoder) journal(n *yaml.Node) {
 			for _, alias := range d.list(value, "aliases") {
 				if id, ok := d.uuid(alias, "the alias"); ok {
 					j.Aliases = append(j.Aliases, id)
+					aliases = append(aliases, newMark(alias.Line-n.Line, alias.Column))
 				}
 			}
 		case 2:
@@ -188,13 +204,17 @@ func (d *decoder) journal(n *yaml.Node) {
 	}
 	d.out.journals = append(d.out.journals, j)
 	d.out.places.journals = append(d.out.places.journals, at)
+	d.out.places.aliases = append(d.out.places.aliases, aliases)
 	d.out.places.first = append(d.out.places.first, first)
 }
 
 func (d *decoder) organizations(list *yaml.Node) []journal.Organization {
 	items := d.list(list, "organizations")
-	all := make([]journal.Organization, 0, len(items))
+	var all []journal.Organization
 	for _, n := range items {
+		if d.enough() {
+			break
+		}
 		at := newItem(d.file, d.above+n.Line, n.Column)
 		var o journal.Organization
 		texts := map[int]*string{1: &o.Name, 2: &o.HERID, 6: &o.Address, 7: &o.Phone}
@@ -229,7 +249,7 @@ func (d *decoder) tenants(n *yaml.Node) {
 		d.fault(n, "tenants is no mapping", "write a line for each tenant: its alias, a colon, and {parent: …, child: …, journal: …}")
 		return
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && !d.enough(); i += 2 {
 		d.tenant(n.Content[i], n.Content[i+1])
 	}
 }

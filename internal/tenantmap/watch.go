@@ -3,6 +3,7 @@ package tenantmap
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"time"
 )
@@ -14,13 +15,14 @@ func Watch(ctx context.Context, path string, every time.Duration, take func(*Reg
 
 // Watch looks at the registry at path again and again until ctx ends, and hands over what it came to say: a new
 // registry, or the [Faults] of a content that can't be used. Each content is handed over once. What now says, if not
-// nil, was taken up before.
+// nil, was taken up before. What can't be read at all is told once, and tried again at every look.
 //
 // Files are read, not watched: that works on every file system, and when Kubernetes exchanges the link that leads to
 // them. A new content is taken up once it was the same at two looks in a row, so that a file that somebody is writing is
 // never seen half.
 func (l Loader) Watch(ctx context.Context, path string, now *Registry, every time.Duration, take func(*Registry, error)) {
 	var taken, pending digest
+	told := "" // why nothing could be read
 	if now != nil {
 		taken = now.digest
 	}
@@ -40,6 +42,14 @@ func (l Loader) Watch(ctx context.Context, path string, now *Registry, every tim
 			pending = seen
 		default:
 			r, err := l.Load(path)
+			if passes, ok := errors.AsType[passing](err); ok {
+				taken = digest{} // whatever comes next is news
+				if reason := passes.Error(); reason != told {
+					told = reason
+					take(nil, err)
+				}
+				continue
+			}
 			if err == nil {
 				seen = r.digest
 			}
@@ -47,7 +57,7 @@ func (l Loader) Watch(ctx context.Context, path string, now *Registry, every tim
 				pending = seen // changed in this very moment: look again
 				continue
 			}
-			taken, pending = seen, digest{}
+			taken, pending, told = seen, digest{}, ""
 			take(r, err)
 		}
 	}
@@ -70,7 +80,7 @@ func (f found) digest() (digest, error) {
 	sum := sha256.New()
 	for _, one := range f {
 		if err := one.copy(sum); err != nil {
-			return digest{}, Faults{unreadable(one.name, err)}
+			return digest{}, passing{Faults{unreadable(one.name, err)}}
 		}
 	}
 	return digest(sum.Sum(nil)), nil
