@@ -39,10 +39,14 @@ func (d Definition) check(goos string) error {
 			return &Fault{p.option, "is no absolute path", "name it from the root on: a service has no folder of its own"}
 		case strings.ContainsFunc(p.path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' }) || strings.Contains(p.path, "{{"):
 			return &Fault{p.option, "holds characters that a service's definition can't", "rename it"}
+		case strings.TrimRight(p.path, "\\ ") != p.path: // the next line would go on with it; nobody sees a blank
+			return &Fault{p.option, "ends in a blank or a backslash", "rename it"}
 		}
 	}
 	const named = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-	switch plain := strings.Trim(d.Account, named) == ""; {
+	// A number is a user too, and 0 is root.
+	number := d.Account != "" && strings.Trim(d.Account, "0123456789") == ""
+	switch plain := strings.Trim(d.Account, named) == "" && !number; {
 	case d.Account != "" && d.User:
 		return &Fault{"--account", "is for a system service alone", "leave it out: a user's service runs as that user"}
 	case goos == "linux" && !plain:
