@@ -22,14 +22,15 @@ type Log struct {
 	max  int64
 	kept int
 
-	mu   sync.Mutex // guards what follows
-	file *os.File
-	size int64
-	next int64 // rotated above this size
+	mu     sync.Mutex // guards what follows
+	file   *os.File   // nil: could not be opened again, or closed
+	closed bool
+	size   int64
+	next   int64 // rotated above this size
 }
 
 // OpenLog opens a log file for appending, and makes it and its folder where they
-// are missing. The file is the owner's alone to write and read (0600).
+// are missing. A file that it makes is the owner's alone to write and read (0600).
 func OpenLog(name string) (*Log, error) { return openLog(name, maxLog, keptLogs) }
 
 func openLog(name string, most int64, kept int) (*Log, error) {
@@ -57,12 +58,18 @@ func (l *Log) open() error {
 	return nil
 }
 
-// Write appends p, which is never torn apart between two files.
+// Write appends p, which is never torn apart between two files. A file that could
+// not be opened after its rotation is tried again: the trouble may have passed.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file == nil {
+	if l.closed {
 		return 0, os.ErrClosed
+	}
+	if l.file == nil {
+		if err := l.open(); err != nil {
+			return 0, err
+		}
 	}
 	if l.size > 0 && l.size+int64(len(p)) > l.next {
 		if err := l.rotate(); err != nil {
@@ -78,12 +85,9 @@ func (l *Log) Write(p []byte) (int, error) {
 // have it open), it goes on growing, and is tried again a tenth later: a log that
 // is too long is better than none.
 func (l *Log) rotate() error {
-	l.file.Close()
+	l.file.Close() // Windows moves no file that is open
 	l.file = nil
-	for n := l.kept - 1; n > 0; n-- {
-		_ = os.Rename(l.aside(n), l.aside(n+1)) // one may be missing
-	}
-	err := os.Rename(l.path, l.aside(1))
+	err := l.putAside()
 	if openErr := l.open(); openErr != nil {
 		return openErr
 	}
@@ -93,12 +97,37 @@ func (l *Log) rotate() error {
 	return nil
 }
 
+// putAside moves the file itself first, and then no more of the kept ones than up
+// to the first gap: where it can't be moved, none of them is lost for nothing.
+func (l *Log) putAside() error {
+	if err := os.Rename(l.path, l.aside(0)); err != nil {
+		return err
+	}
+	gap := 1
+	for gap < l.kept && there(l.aside(gap)) {
+		gap++
+	}
+	for n := gap; n > 0; n-- {
+		if err := os.Rename(l.aside(n-1), l.aside(n)); err != nil {
+			_ = os.Rename(l.aside(0), l.path)
+			return err
+		}
+	}
+	return nil
+}
+
+func there(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
 func (l *Log) aside(n int) string { return l.path + "." + strconv.Itoa(n) }
 
 // Close closes the file; what is written later is lost.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	if l.file == nil {
 		return nil
 	}

@@ -282,6 +282,87 @@ func TestLogThatCantBePutAside(t *testing.T) {
 	}
 }
 
+// A file that can't be opened at its rotation costs the lines of that time alone.
+func TestLogIsOpenedAgain(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "log")
+	name := filepath.Join(folder, "sidecar.log")
+	log, err := openLog(name, 20, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Write([]byte("a line of 20 bytes.\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(folder, folder+" is away"); err != nil {
+		t.Skip("a folder with an open file can't be moved here:", err)
+	}
+	if _, err := log.Write([]byte("lost\n")); err == nil {
+		t.Error("a lost line is no error")
+	}
+	if err := os.Rename(folder+" is away", folder); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Write([]byte("back\n")); err != nil {
+		t.Errorf("after the folder came back: %v", err)
+	}
+	if content, _ := os.ReadFile(name); string(content) != "back\n" {
+		t.Errorf("it holds %q", content)
+	}
+	if err := os.Rename(folder, folder+" is away"); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = log.Write([]byte("a line of 20 bytes.\n")) // nothing is open now
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(folder+" is away", folder); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Write([]byte("late")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("writing to a closed log: %v", err)
+	}
+}
+
+// While the file itself can't be moved, those that are kept stay.
+func TestKeptLogsStay(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "sidecar.log")
+	log, err := openLog(name, 10, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	kept := func() (all []string) {
+		for n := range 4 {
+			content, err := os.ReadFile(log.aside(n))
+			all = append(all, string(content))
+			if (err == nil) != (n > 0) {
+				t.Errorf("%s: %v", log.aside(n), err)
+			}
+		}
+		return all
+	}
+	for n := range 6 {
+		if _, err := fmt.Fprintf(log, "line %04d\n", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := kept()
+	for range 5 {
+		file, err := os.Open(name) // in the way on Windows
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = os.Remove(name) // in the way elsewhere
+		if _, err := log.Write([]byte("line more\n")); err != nil {
+			t.Error(err)
+		}
+		file.Close()
+	}
+	if diff := cmp.Diff(before, kept()); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
+	}
+}
+
 func TestSeverity(t *testing.T) {
 	for line, want := range map[string]severity{
 		`{"time":"x","level":"ERROR","msg":"no"}` + "\n": failure,
