@@ -28,11 +28,12 @@ func (h *house) buildTraces() error {
 		roots = x509.NewCertPool()
 		roots.AppendCertsFromPEM(pem)
 	}
-	attributes := c.Attributes()
+	attributes, batches := c.Attributes(), c.Batches()
 	attributes["service.version"] = h.version
 	h.traces = telemetry.NewTraces(telemetry.TraceOptions{
 		Endpoint: c.Endpoint(), Headers: c.Headers(), Timeout: c.Timeout(), Gzip: c.Gzip(), CA: roots, Proxy: h.cfg.Keep.Proxy(),
 		Attributes: attributes, Sampler: c.Sampler, Share: c.Share(), Log: h.log,
+		Delay: batches.Delay, Delivery: batches.Timeout, Queue: batches.Queue, Batch: batches.Size,
 	})
 	return nil
 }

@@ -43,6 +43,7 @@ func TestTraceOfACall(t *testing.T) {
 	w := newWorld(t, setup{helseID: helseID.note, sim: simulator.Options{Knobs: &knobs}, env: []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.URL + "/", "OTEL_EXPORTER_OTLP_HEADERS=X-Api-Key=a%20secret%20key",
 		"OTEL_EXPORTER_OTLP_COMPRESSION=gzip", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment=a%20test",
+		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE=1",
 	}})
 	handle, tenant := w.logIn("lege"), simulator.Tenants()[0]
 	got, echo := w.echo(w.request(http.MethodPost, "/basis/echo", "a body", append(headers(handle, tenant),
@@ -96,6 +97,9 @@ func TestTraceOfACall(t *testing.T) {
 	}
 	if c.headers[0].Get("X-Api-Key") != "a secret key" {
 		t.Error("the collector's key did not come along")
+	}
+	if len(c.headers) != len(c.spans) {
+		t.Errorf("%d spans came in %d batches, want each alone", len(c.spans), len(c.headers))
 	}
 }
 

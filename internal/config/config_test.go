@@ -106,7 +106,7 @@ func TestDefaults(t *testing.T) {
 		Log: config.Log{Level: "info", Format: "auto"},
 		Traces: config.Traces{
 			OTLPProtocol: "http/protobuf", OTLPCompression: "none", SDKDisabled: "false", TracesExporter: "otlp",
-			Sampler: "parentbased_always_on",
+			Sampler: "parentbased_always_on", BatchDelay: "5000", BatchTimeout: "30000", BatchQueue: "2048", BatchSize: "512",
 		},
 	}
 	got := mustLoad(t, with())

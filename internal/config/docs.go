@@ -130,4 +130,8 @@ var meanings = map[string]wording{
 	"OTEL_RESOURCE_ATTRIBUTES":              {sectionTraces, "", "further attributes of the service: `name=value` pairs, comma separated, percent-encoded"},
 	"OTEL_TRACES_SAMPLER":                   {sectionTraces, "", "which traces are kept: `always_on`, `always_off`, `traceidratio`, or one of them behind `parentbased_`: then the caller's decision counts, where there is one"},
 	"OTEL_TRACES_SAMPLER_ARG":               {sectionTraces, "`1`", "the share of `traceidratio`, from 0 to 1"},
+	"OTEL_BSP_SCHEDULE_DELAY":               {sectionTraces, "", "how long a span waits for others to be delivered with, in milliseconds, at most 3600000"},
+	"OTEL_BSP_EXPORT_TIMEOUT":               {sectionTraces, "", "how long the delivery of a batch may take at most, in milliseconds, at most 3600000"},
+	"OTEL_BSP_MAX_QUEUE_SIZE":               {sectionTraces, "", "how many spans may wait, at most 262144; what is more is dropped"},
+	"OTEL_BSP_MAX_EXPORT_BATCH_SIZE":        {sectionTraces, "", "how many spans are delivered together, at most 262144 and never more than may wait"},
 }

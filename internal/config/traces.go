@@ -34,6 +34,11 @@ type Traces struct {
 	ResourceAttributes string `env:"OTEL_RESOURCE_ATTRIBUTES"`
 	Sampler            string `env:"OTEL_TRACES_SAMPLER" envDefault:"parentbased_always_on"`
 	SamplerArg         string `env:"OTEL_TRACES_SAMPLER_ARG"`
+
+	BatchDelay   string `env:"OTEL_BSP_SCHEDULE_DELAY" envDefault:"5000"`
+	BatchTimeout string `env:"OTEL_BSP_EXPORT_TIMEOUT" envDefault:"30000"`
+	BatchQueue   string `env:"OTEL_BSP_MAX_QUEUE_SIZE" envDefault:"2048"`
+	BatchSize    string `env:"OTEL_BSP_MAX_EXPORT_BATCH_SIZE" envDefault:"512"`
 }
 
 const (
@@ -139,6 +144,7 @@ func checkTraces(t *Traces, found *findings) {
 	}
 	checkCollector(t, found)
 	warnTraces(t, found)
+	warnBatches(t, found)
 }
 
 // checkCollector refuses what would keep every trace from arriving.

@@ -91,6 +91,44 @@ func TestTracesWarnings(t *testing.T) {
 	}
 }
 
+// What OpenTelemetry's SDK could not bear does not reach it.
+func TestBatches(t *testing.T) {
+	defaults := config.Batches{Delay: 5 * time.Second, Timeout: 30 * time.Second, Queue: 2048, Size: 512}
+	for _, test := range []struct {
+		set  []string
+		want config.Batches
+		warn string
+	}{
+		{nil, defaults, ""},
+		{
+			[]string{"OTEL_BSP_SCHEDULE_DELAY=1", "OTEL_BSP_EXPORT_TIMEOUT=3600000", "OTEL_BSP_MAX_QUEUE_SIZE=10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=20"},
+			config.Batches{Delay: time.Millisecond, Timeout: time.Hour, Queue: 10, Size: 10}, "",
+		},
+		{[]string{"OTEL_BSP_MAX_QUEUE_SIZE=-1"}, defaults, "OTEL_BSP_MAX_QUEUE_SIZE"},
+		{[]string{"OTEL_BSP_MAX_QUEUE_SIZE=999999999999"}, defaults, "OTEL_BSP_MAX_QUEUE_SIZE"},
+		{[]string{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE=-1"}, defaults, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"},
+		{[]string{"OTEL_BSP_SCHEDULE_DELAY=0"}, defaults, "OTEL_BSP_SCHEDULE_DELAY"},
+		{[]string{"OTEL_BSP_EXPORT_TIMEOUT=30s"}, defaults, "OTEL_BSP_EXPORT_TIMEOUT"},
+	} {
+		c, warnings, err := config.Load(with(append(test.set, endpoint)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Traces.Batches(); got != test.want {
+			t.Errorf("%v: %+v, want %+v", test.set, got, test.want)
+		}
+		var warned string
+		for _, w := range warnings {
+			if strings.HasPrefix(w.Variable, "OTEL_") {
+				warned += w.Variable
+			}
+		}
+		if warned != test.warn {
+			t.Errorf("%v: %v", test.set, warnings)
+		}
+	}
+}
+
 func stringOf(warnings []config.Warning) string {
 	var all strings.Builder
 	for _, w := range warnings {

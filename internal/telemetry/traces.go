@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"log/slog"
@@ -40,6 +41,11 @@ type TraceOptions struct {
 	// Share is what one with a ratio keeps, from 0 to 1.
 	Sampler string
 	Share   float64
+	// Delay is how long a span waits for others, Delivery how long the SDK lets a batch
+	// take, Queue how many spans wait (what is more is dropped), Batch how many go
+	// together. What is zero is OpenTelemetry's default, whatever its variables say.
+	Delay, Delivery time.Duration
+	Queue, Batch    int
 	// Log is told, seldom, that traces could not be delivered. If nil, nobody is.
 	Log *slog.Logger
 	// Exporter takes the spans in place of Endpoint's collector.
@@ -74,7 +80,13 @@ func NewTraces(o TraceOptions) *Traces {
 		attributes = append(attributes, attribute.String(name, value))
 	}
 	provider := sdk.NewTracerProvider(
-		sdk.WithBatcher(&filter{next: exporter, log: log}),
+		// The SDK would read its variables itself, and panic at a queue below 0.
+		sdk.WithBatcher(&filter{next: exporter, log: log},
+			sdk.WithBatchTimeout(cmp.Or(o.Delay, sdk.DefaultScheduleDelay*time.Millisecond)),
+			sdk.WithExportTimeout(cmp.Or(o.Delivery, sdk.DefaultExportTimeout*time.Millisecond)),
+			sdk.WithMaxQueueSize(cmp.Or(o.Queue, sdk.DefaultMaxQueueSize)),
+			sdk.WithMaxExportBatchSize(cmp.Or(o.Batch, sdk.DefaultMaxExportBatchSize)),
+		),
 		sdk.WithSampler(sampler(o.Sampler, o.Share)),
 		sdk.WithResource(resource.NewSchemaless(attributes...)),
 	)

@@ -237,3 +237,17 @@ func TestCollectorTries(t *testing.T) {
 		})
 	}
 }
+
+// The SDK reads variables of its own, and panics at some: it is told all of them.
+func TestBatchVariablesAreNotTheSDKs(t *testing.T) {
+	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"} {
+		t.Setenv(name, "-1")
+	}
+	spans := traced(t, func(traces *telemetry.Traces) {
+		_, span := traces.Start(t.Context(), "x")
+		span.End("ok")
+	})
+	if len(spans) != 1 {
+		t.Errorf("%d spans were delivered", len(spans))
+	}
+}
