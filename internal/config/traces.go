@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Traces is what OpenTelemetry's own variables say. Many programs share them, and
@@ -64,7 +67,7 @@ func (t *Traces) Endpoint() string {
 
 // Headers are what the collector wants to see. They are secret.
 func (t *Traces) Headers() map[string]string {
-	read, _ := attributes(either(t.TracesHeaders.Reveal(), t.OTLPHeaders.Reveal()))
+	read, _ := headers(either(t.TracesHeaders.Reveal(), t.OTLPHeaders.Reveal()))
 	return read
 }
 
@@ -93,7 +96,8 @@ func (t *Traces) Attributes() map[string]string {
 		read = make(map[string]string)
 	}
 	if t.ServiceName != "" || read[serviceName] == "" {
-		read[serviceName] = either(t.ServiceName, defaultService)
+		// Protobuf takes no other text: no batch could be encoded.
+		read[serviceName] = either(strings.ToValidUTF8(t.ServiceName, "\uFFFD"), defaultService)
 	}
 	return read
 }
@@ -110,13 +114,27 @@ func attributes(v string) (map[string]string, bool) {
 		name, value, ok := strings.Cut(pair, "=")
 		name = strings.TrimSpace(name)
 		value, err := url.PathUnescape(strings.TrimSpace(value))
-		if !ok || name == "" || err != nil || strings.ContainsFunc(name+value, control) {
+		if !ok || name == "" || err != nil || !plain(name) || !plain(value) {
 			return nil, false
 		}
 		read[name] = value
 	}
 	return read, true
 }
+
+// headers are attributes whose names a request can bear.
+func headers(v string) (map[string]string, bool) {
+	read, ok := attributes(v)
+	for name := range read {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return nil, false
+		}
+	}
+	return read, ok
+}
+
+// plain says whether text is what a header and Protobuf can hold.
+func plain(text string) bool { return utf8.ValidString(text) && !strings.ContainsFunc(text, control) }
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
@@ -183,12 +201,16 @@ func checkCollector(t *Traces, found *findings) {
 
 // warnTraces warns of what is replaced by its default.
 func warnTraces(t *Traces, found *findings) {
-	for _, list := range [][2]string{
-		{"OTEL_EXPORTER_OTLP_HEADERS", t.OTLPHeaders.Reveal()}, {"OTEL_EXPORTER_OTLP_TRACES_HEADERS", t.TracesHeaders.Reveal()},
-		{"OTEL_RESOURCE_ATTRIBUTES", t.ResourceAttributes},
+	for _, list := range []struct {
+		variable, text string
+		read           func(string) (map[string]string, bool)
+	}{
+		{"OTEL_EXPORTER_OTLP_HEADERS", t.OTLPHeaders.Reveal(), headers},
+		{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", t.TracesHeaders.Reveal(), headers},
+		{"OTEL_RESOURCE_ATTRIBUTES", t.ResourceAttributes, attributes},
 	} {
-		if _, ok := attributes(list[1]); !ok {
-			found.warn(list[0], "is no list of name=value pairs and is not used", "write name=value,name=value, with percent-encoded values")
+		if _, ok := list.read(list.text); !ok {
+			found.warn(list.variable, "is no list of name=value pairs that can be sent, and is not used", "write name=value,name=value, with percent-encoded values")
 		}
 	}
 	for _, ms := range [][2]string{

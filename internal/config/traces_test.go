@@ -91,6 +91,36 @@ func TestTracesWarnings(t *testing.T) {
 	}
 }
 
+// What no request and no batch can bear is not used: nothing would arrive.
+func TestTracesThatCouldNotLeave(t *testing.T) {
+	none, service := map[string]string{}, map[string]string{"service.name": "sfm-sidecar"}
+	for _, test := range []struct {
+		set            string
+		warned         bool
+		headers, about map[string]string
+	}{
+		{"OTEL_EXPORTER_OTLP_HEADERS=a b=1", true, nil, service},
+		{"OTEL_EXPORTER_OTLP_TRACES_HEADERS=k:=1,x=2", true, nil, service},
+		{"OTEL_EXPORTER_OTLP_HEADERS=k=%0d%0ax", true, nil, service},
+		{"OTEL_EXPORTER_OTLP_HEADERS=k=a%20b", false, map[string]string{"k": "a b"}, service},
+		{"OTEL_RESOURCE_ATTRIBUTES=a=%ff", true, none, service},
+		{"OTEL_RESOURCE_ATTRIBUTES=a b=1", false, none, map[string]string{"service.name": "sfm-sidecar", "a b": "1"}},
+		{"OTEL_SERVICE_NAME=a\xff", false, none, map[string]string{"service.name": "a\uFFFD"}},
+	} {
+		c, warnings, err := config.Load(with(test.set, endpoint))
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(test.set, "=")
+		if warned := strings.Contains(stringOf(warnings), name); warned != test.warned {
+			t.Errorf("%q: %v", test.set, warnings)
+		}
+		if diff := cmp.Diff([]any{test.headers, test.about}, []any{c.Traces.Headers(), c.Traces.Attributes()}); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.set, diff)
+		}
+	}
+}
+
 // What OpenTelemetry's SDK could not bear does not reach it.
 func TestBatches(t *testing.T) {
 	defaults := config.Batches{Delay: 5 * time.Second, Timeout: 30 * time.Second, Queue: 2048, Size: 512}
