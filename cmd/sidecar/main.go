@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // TZ counts where there is no time zone data too: in the image, on Windows; 0.4 MB
 
 	"sfm-sidecar/internal/app"
 )
