@@ -120,7 +120,7 @@ func guarded(o Options, envFile string) bool {
 	case err != nil:
 		_, _ = fmt.Fprintf(o.Stderr, "sidecar: the env file can't be looked at: %v; name a file with --env-file\n", err)
 	case wide:
-		mend := "chmod o-rwx " + envFile
+		mend := "chmod o-rwx " + envFile + " && chmod o-w " + filepath.Dir(envFile)
 		if runtime.GOOS == "windows" {
 			mend = `icacls "` + envFile + `" /inheritance:r /grant:r "*S-1-5-32-544:F" "*S-1-5-18:F"`
 		}

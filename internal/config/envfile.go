@@ -36,7 +36,7 @@ func readEnvFile(path string, found *findings) map[string]string {
 		delete(vars, variable)
 	}
 	if wide, err := OthersMayRead(path); err == nil && wide {
-		found.warn(variable, "names a file that every user of this machine can read or change", "take that right away: chmod o-rwx, or icacls on Windows")
+		found.warn(variable, "names a file that every user of this machine can read or change", "take that right away: chmod o-rwx, and o-w for its folder; icacls on Windows")
 	}
 	return vars
 }

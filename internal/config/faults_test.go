@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -225,6 +226,22 @@ func TestMisplacedSecretsAreNotRepeated(t *testing.T) {
 			if strings.Contains(out.String(), "SECRET") {
 				t.Errorf("%s: the tables repeat it", name)
 			}
+		}
+	}
+}
+
+// Who may write a folder may put another file into the place of one that is guarded.
+func TestEnvFileThatOthersMayExchange(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes say nothing here")
+	}
+	file := write(t, "")
+	for mode, wide := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o777: true, 0o773: true, 0o777 | os.ModeSticky: false} {
+		if err := os.Chmod(filepath.Dir(file), mode); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := config.OthersMayRead(file); err != nil || got != wide {
+			t.Errorf("in a folder of mode %v: %v, %v", mode, got, err)
 		}
 	}
 }
