@@ -2,10 +2,10 @@ package simulator
 
 import (
 	"net/http"
-	"slices"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )

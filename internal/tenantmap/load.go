@@ -123,7 +123,7 @@ func (l Loader) readPieces(index int, name string, b *builder, source io.Reader)
 	workers := runtime.GOMAXPROCS(0)
 	queue := make(chan func(), workers)
 	done := make(chan chan *part, 2*workers) // in order; how far the readers may be ahead
-	var enough atomic.Bool // so many faults that nobody wants to know more
+	var enough atomic.Bool                   // so many faults that nobody wants to know more
 	var readers, adder errgroup.Group
 	for range workers {
 		readers.Go(func() error {

@@ -44,8 +44,8 @@ type places struct {
 	files         []string
 	journals      []item
 	aliases       [][]mark // of each journal
-	organizations []item // of all journals, one after the other
-	first         []int  // index of a journal's first organization
+	organizations []item   // of all journals, one after the other
+	first         []int    // index of a journal's first organization
 	tenants       []item
 }
 
