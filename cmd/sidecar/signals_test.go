@@ -261,6 +261,34 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
+// Of two admin sockets one is for other machines: what is for this machine alone is on
+// neither, probes are on both.
+func TestSocketActivationOfTwoAdmins(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is Linux's")
+	}
+	_, environ := machineWorld(t)
+	app, near, far := listenOn(t, "127.0.0.1:0"), listenOn(t, "127.0.0.1:0"), listenOn(t, "0.0.0.0:0")
+	p := &process{t: t, log: new(logged), ended: make(chan error, 1), base: app.Addr().String(), admin: near.Addr().String()}
+	command := inheriting(t, environ, "app:admin:admin", app, near, far)
+	p.launch(command, append(command.Env, "SIDECAR_LISTEN=127.0.0.1:1", "SIDECAR_ADMIN_LISTEN=127.0.0.1:2", "SIDECAR_ENABLE_QUIT=true"))
+	_, port, err := net.SplitHostPort(far.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, admin := range []string{p.admin, "127.0.0.1:" + port} {
+		for path, want := range map[string]int{"/": 404, "/support": 404, "/quit": 404, "/livez": 200} {
+			method := http.MethodGet
+			if path == "/quit" {
+				method = http.MethodPost
+			}
+			if status, _, err := get(t.Context(), method, "http://"+admin+path, nil, oneCall); err != nil || status != want {
+				t.Errorf("%s of %s: %d %v, want %d", path, admin, status, err, want)
+			}
+		}
+	}
+}
+
 func listenOn(t *testing.T, address string) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", address)

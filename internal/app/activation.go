@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/netip"
 	"slices"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -65,6 +67,25 @@ func fits(given map[string][]net.Listener, c config.Listen) error {
 func near(l net.Listener) bool {
 	a, tcp := l.Addr().(*net.TCPAddr)
 	return !tcp || a.IP.IsLoopback()
+}
+
+// fromHere says whether a request to an admin listener comes from this machine, and
+// none could come from another: systemd may give several sockets. The connection is
+// asked too, since a rule of the firewall may lead others to a loopback address.
+func (s *Sidecar) fromHere(r *http.Request) bool {
+	for _, l := range s.listeners.admin {
+		if !near(l) {
+			return false
+		}
+	}
+	switch at := r.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.UnixAddr:
+		return true
+	case *net.TCPAddr:
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		return err == nil && at.IP.IsLoopback() && from.Addr().Unmap().IsLoopback()
+	}
+	return false
 }
 
 func closeAll(groups map[string][]net.Listener) {

@@ -10,9 +10,9 @@ import (
 const quitPath = "/quit"
 
 // quit begins the end, in the same order as SIGTERM does. It is there only where it
-// is enabled, on an admin listener that no other machine reaches.
+// is enabled, on admin listeners that no other machine reaches.
 func (s *Sidecar) quit(w http.ResponseWriter, r *http.Request) {
-	if !s.quittable || !near(s.listeners.admin[0]) {
+	if !s.quittable || !s.fromHere(r) {
 		s.elsewhere(w, r, "this address can't end the process; see SIDECAR_ENABLE_QUIT")
 		return
 	}

@@ -13,7 +13,7 @@ const (
 	supportPath = "/support"
 )
 
-// showStatus answers both. They are there on an admin listener that no other machine
+// showStatus answers both. They are there on admin listeners that no other machine
 // reaches, by the rules of every other call: no web page, the caller key, the allowed
 // users.
 //
@@ -22,7 +22,7 @@ const (
 // and until it is closed; a cookie would be sent to every program that listens on
 // this host, and a form's POST would need the rule about Origin to be bent.
 func (s *Sidecar) showStatus(w http.ResponseWriter, r *http.Request) {
-	if !near(s.listeners.admin[0]) {
+	if !s.fromHere(r) {
 		s.elsewhere(w, r, "the status page is for loopback addresses alone; see SIDECAR_ADMIN_LISTEN")
 		return
 	}
