@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type server struct {
 	warmUp  func(context.Context)
 	cutOff  func()
 	servers []*http.Server
+	open    sync.Map        // the open connections, as net.Conn
 	group   *errgroup.Group // of all listeners
 	broken  <-chan struct{} // closed when the first of them fails
 }
@@ -59,6 +61,7 @@ func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
 		IdleTimeout:       90 * time.Second,
 		ErrorLog:          log.New(serverLog{s.log}, "", 0),
 		ConnContext:       c.know,
+		ConnState:         s.track,
 		// OPTIONS * goes through the gate like everything else.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -70,6 +73,16 @@ func (s *server) add(listeners []net.Listener, h http.Handler, c *callers) {
 			}
 			return nil
 		})
+	}
+}
+
+// track keeps the open connections, for the end.
+func (s *server) track(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.open.Store(c, nil)
+	case http.StateClosed, http.StateHijacked:
+		s.open.Delete(c)
 	}
 }
 
@@ -88,6 +101,10 @@ func (s *server) parting(h http.Handler) http.Handler {
 // lastLook is how long the listeners stay open after new calls are refused: what
 // already waits to be accepted is told so, and not cut off by the kernel.
 const lastLook = 100 * time.Millisecond
+
+// unsent is how long the end waits for the rest of requests that were answered
+// already, or never began: net/http would wait for their announced bodies.
+const unsent = time.Second
 
 // run blocks until ctx has ended and everything is shut down, or a listener fails.
 func (s *server) run(ctx context.Context) error {
@@ -121,21 +138,25 @@ func (s *server) run(ctx context.Context) error {
 	return s.group.Wait()
 }
 
-// shutdown ends every server in order, or by force when ctx ends.
+// shutdown ends every server in order, or by force when ctx ends. No call is under way,
+// so nothing is to be read any longer; answers that their callers take slowly are still
+// written.
 func (s *server) shutdown(ctx context.Context) {
+	for c := range s.open.Range {
+		_ = c.(net.Conn).SetReadDeadline(time.Now().Add(unsent)) // one that has just ended needs none
+	}
 	var g errgroup.Group
 	for _, hs := range s.servers {
 		g.Go(func() error { return hs.Shutdown(ctx) })
 	}
 	err := g.Wait()
-	if waitErr := s.wait(ctx); err == nil {
-		err = waitErr
-	}
-	if err != nil || ctx.Err() != nil {
+	if s.wait(ctx) != nil {
 		s.log.Warn("calls were cut off: they did not end within the longest delay")
 		s.cutOff()
-		s.closeAll()
+	} else if err != nil {
+		s.log.Info("closing connections that did not end within the longest delay")
 	}
+	s.closeAll()
 }
 
 func (s *server) closeAll() {

@@ -2,7 +2,9 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -128,6 +130,72 @@ func TestOrderOfTheEnd(t *testing.T) {
 		}
 		if got := q.ask(t); got != "" {
 			t.Errorf("after the end: %q", got)
+		}
+	})
+}
+
+// A caller that never sends what it announced does not hold up the end of an idle
+// process.
+func TestUnsentRequestsAtTheEnd(t *testing.T) {
+	for name, request := range map[string]string{
+		"a body":                 "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+		"a body, a large answer": "POST /large HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+		"half a header":          "POST / HTTP/1.1\r\nHost: loc",
+		"nothing":                "",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			s := newServer(slog.New(slog.NewTextHandler(&log, nil)), 0, time.Minute)
+			s.wait, s.cutOff = func(context.Context) error { return nil }, func() { t.Errorf("%s: cut off", name) }
+			q := &queue{conns: make(chan net.Conn), gone: make(chan struct{})}
+			s.add([]net.Listener{q}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/large" {
+					_, _ = w.Write(make([]byte, 1<<16))
+				}
+			}), new(callers))
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- s.run(ctx) }()
+			ours, theirs := net.Pipe()
+			defer ours.Close()
+			q.conns <- theirs
+			_, _ = ours.Write([]byte(request))
+			go func() { _, _ = io.Copy(io.Discard, ours) }()
+			synctest.Wait()
+			begun := time.Now()
+			stop()
+			if err := <-ended; err != nil || time.Since(begun) > 2*time.Second {
+				t.Errorf("%s: the end took %v, %v", name, time.Since(begun), err)
+			}
+			if strings.Contains(log.String(), "cut off") {
+				t.Errorf("%s: %s", name, &log)
+			}
+		})
+	}
+}
+
+// A slow caller gets all of its answer, though the call itself has ended.
+func TestSlowReaderAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(slog.New(slog.DiscardHandler), 0, time.Minute)
+		s.wait, s.cutOff = func(context.Context) error { return nil }, func() {}
+		q := &queue{conns: make(chan net.Conn), gone: make(chan struct{})}
+		s.add([]net.Listener{q}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("all of it")) }), new(callers))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.run(ctx) }()
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		q.conns <- theirs
+		_, _ = ours.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+		synctest.Wait()
+		stop()
+		time.Sleep(10 * time.Second) // in a bubble: lets that time pass
+		if got, err := io.ReadAll(ours); err != nil || !strings.HasSuffix(string(got), "all of it") {
+			t.Errorf("%q, %v", got, err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }
