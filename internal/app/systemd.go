@@ -3,17 +3,41 @@ package app
 import (
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
+// tellTime is how long a service manager may take to be told: one whose queue is full
+// must not hold up what it is told of.
+const tellTime = time.Second
+
 // tellSystemd tells a service manager how things stand (sd_notify(3)); where there is
 // none, nothing.
 func tellSystemd(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	if err := notify(socket, state); err != nil {
 		log.Warn("systemd can't be told", "cause", err)
 	}
+}
+
+// notify is daemon.SdNotify with a limit of its time.
+func notify(socket, state string) error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(tellTime)); err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte(state))
+	return err
 }
 
 // stopping is what systemd is told at the beginning of the end: it must not lose
