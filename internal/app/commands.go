@@ -113,7 +113,7 @@ func serveUntil(ctx context.Context, o Options, ready func()) int {
 		ready()
 		err = s.Wait()
 	}
-	if err == nil {
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) { // told to end while it was starting
 		return exitDone
 	}
 	_, _ = fmt.Fprintf(o.Stderr, "sidecar: %v\n", err)

@@ -2,8 +2,11 @@ package app_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -88,11 +91,11 @@ func TestProbeCommand(t *testing.T) {
 		}
 	}
 	eventually(t, "the start", func() bool { code, _ := run(admin, "startup"); return code == 0 })
-	check(0, "200 started", admin, "startup")
-	check(0, "200 ready", admin, "ready")
-	check(0, "200 running", admin, "live")
-	check(0, "200 ready", ":"+port, "ready")
-	check(0, "200 ready", "0.0.0.0:"+port, "ready")
+	check(0, `200 "started"`, admin, "startup")
+	check(0, `200 "ready"`, admin, "ready")
+	check(0, `200 "running"`, admin, "live")
+	check(0, `200 "ready"`, ":"+port, "ready")
+	check(0, `200 "ready"`, "0.0.0.0:"+port, "ready")
 	check(2, "usage", admin)
 	check(2, "usage", admin, "well")
 	check(2, "usage", admin, "ready", "live")
@@ -106,7 +109,56 @@ func TestProbeCommand(t *testing.T) {
 
 	w.stop()
 	eventually(t, "not ready", func() bool { code, _ := run(admin, "ready"); return code == 1 })
-	check(1, "503 stopping", admin, "ready")
-	check(0, "200 running", admin, "live")
-	check(0, "200 started", admin, "startup")
+	check(1, `503 "stopping"`, admin, "ready")
+	check(0, `200 "running"`, admin, "live")
+	check(0, `200 "started"`, admin, "startup")
+}
+
+// Whatever answers at the port is not believed to be a sidecar, nor printed as it is.
+func TestProbeOfAnotherProgram(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer string
+		code   int
+		said   string
+	}{
+		"a sidecar":         {`{"status":"ok","reason":"ready"}`, 0, `200 "ready"`},
+		"no JSON":           {"hello", 1, `200 "not the answer of a sidecar"`},
+		"other JSON":        {`{}`, 1, `200 "no reason was given"`},
+		"another status":    {`{"status":"unavailable","reason":"stopping"}`, 1, `200 "stopping"`},
+		"control codes":     {`{"reason":"\u001b[31mred\nFAKE"}`, 1, `200 "\x1b[31mred\nFAKE"`},
+		"a very long story": {`{"reason":"` + strings.Repeat("x", 3000) + `"}`, 1, `200 "` + strings.Repeat("x", 100) + `"`},
+	} {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tt.answer) }))
+		t.Cleanup(other.Close)
+		var out bytes.Buffer
+		code := app.Run(t.Context(), app.Options{
+			Args: []string{"probe", "ready"}, Environ: []string{"SIDECAR_ADMIN_LISTEN=" + other.Listener.Addr().String()}, Stdout: &out, Stderr: &out,
+		})
+		if code != tt.code || out.String() != tt.said+"\n" {
+			t.Errorf("%s: exit %d, %q", name, code, &out)
+		}
+	}
+}
+
+// Told to end while it starts, the sidecar has done what it was told; a wrong
+// configuration is one all the same.
+func TestEndDuringTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for name, tt := range map[string]struct {
+		env  []string
+		code int
+	}{
+		"a port":                {append(w.env, "SIDECAR_LISTEN=127.0.0.1:0"), 0},
+		"a name":                {append(w.env, "SIDECAR_LISTEN=localhost:0"), 0},
+		"a wrong configuration": {nil, 2},
+	} {
+		var out bytes.Buffer
+		if code := app.Run(ended, app.Options{Environ: tt.env, Stdout: &out, Stderr: &out}); code != tt.code {
+			t.Errorf("%s: exit %d, %s", name, code, &out)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,13 +33,13 @@ func probe(ctx context.Context, o Options) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	status, reason, err := askProbe(ctx, reachable(admin), probes[o.Args[0]])
+	status, said, err := askProbe(ctx, reachable(admin), probes[o.Args[0]])
 	if err != nil {
 		_, _ = fmt.Fprintf(o.Stderr, "sidecar: no answer from %s (SIDECAR_ADMIN_LISTEN): %v\n", admin, err)
 		return exitFailed
 	}
-	_, _ = fmt.Fprintf(o.Stdout, "%d %s\n", status, reason)
-	if status != http.StatusOK {
+	_, _ = fmt.Fprintf(o.Stdout, "%d %.100q\n", status, cmp.Or(said.Reason, "no reason was given"))
+	if status != http.StatusOK || said.Status != "ok" { // another program may have the port, and answer
 		return exitFailed
 	}
 	return exitDone
@@ -53,22 +54,25 @@ func reachable(admin string) string {
 	return admin
 }
 
+// probed is what a probe is answered (telemetry.Health).
+type probed struct {
+	Status string `json:"status"`
+	Reason string `json:"reason"`
+}
+
 // askProbe makes the call. It goes straight there: HTTP_PROXY means other calls.
-func askProbe(ctx context.Context, address, path string) (status int, reason string, err error) {
+func askProbe(ctx context.Context, address, path string) (status int, said probed, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
-		return 0, "", err
+		return 0, said, err
 	}
 	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
-		return 0, "", err
+		return 0, said, err
 	}
 	defer res.Body.Close()
-	var said struct {
-		Reason string `json:"reason"`
+	if json.NewDecoder(io.LimitReader(res.Body, 4<<10)).Decode(&said) != nil {
+		said = probed{Reason: "not the answer of a sidecar"}
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, 4<<10)).Decode(&said); err != nil {
-		said.Reason = "no reason was given"
-	}
-	return res.StatusCode, said.Reason, nil
+	return res.StatusCode, said, nil
 }

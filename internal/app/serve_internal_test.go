@@ -143,34 +143,36 @@ func TestUnsentRequestsAtTheEnd(t *testing.T) {
 		"half a header":          "POST / HTTP/1.1\r\nHost: loc",
 		"nothing":                "",
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			var log bytes.Buffer
-			s := newServer(slog.New(slog.NewTextHandler(&log, nil)), 0, time.Minute)
-			s.wait, s.cutOff = func(context.Context) error { return nil }, func() { t.Errorf("%s: cut off", name) }
-			q := &queue{conns: make(chan net.Conn), gone: make(chan struct{})}
-			s.add([]net.Listener{q}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/large" {
-					_, _ = w.Write(make([]byte, 1<<16))
-				}
-			}), new(callers))
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- s.run(ctx) }()
-			ours, theirs := net.Pipe()
-			defer ours.Close()
-			q.conns <- theirs
-			_, _ = ours.Write([]byte(request))
-			go func() { _, _ = io.Copy(io.Discard, ours) }()
-			synctest.Wait()
-			begun := time.Now()
-			stop()
-			if err := <-ended; err != nil || time.Since(begun) > 2*time.Second {
-				t.Errorf("%s: the end took %v, %v", name, time.Since(begun), err)
-			}
-			if strings.Contains(log.String(), "cut off") {
-				t.Errorf("%s: %s", name, &log)
-			}
-		})
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { unsentAtTheEnd(t, request) }) })
+	}
+}
+
+func unsentAtTheEnd(t *testing.T, request string) {
+	var log bytes.Buffer
+	s := newServer(slog.New(slog.NewTextHandler(&log, nil)), 0, time.Minute)
+	s.wait, s.cutOff = func(context.Context) error { return nil }, func() { t.Error("cut off") }
+	q := &queue{conns: make(chan net.Conn), gone: make(chan struct{})}
+	s.add([]net.Listener{q}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			_, _ = w.Write(make([]byte, 1<<16))
+		}
+	}), new(callers))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	q.conns <- theirs
+	_, _ = ours.Write([]byte(request))
+	go func() { _, _ = io.Copy(io.Discard, ours) }()
+	synctest.Wait()
+	begun := time.Now()
+	stop()
+	if err := <-ended; err != nil || time.Since(begun) > 2*time.Second {
+		t.Errorf("the end took %v, %v", time.Since(begun), err)
+	}
+	if strings.Contains(log.String(), "cut off") {
+		t.Errorf("log %s", &log)
 	}
 }
 

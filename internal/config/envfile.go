@@ -150,16 +150,22 @@ func readTwins(vars map[string]string, found *findings) {
 }
 
 // readBounded reads a whole file of at most limit bytes. Its errors do not repeat
-// the path: where a path belongs, a hasty hand may have put the secret itself.
+// the path: where a path belongs, a hasty hand may have put the secret itself. What is
+// no regular file is not opened: a named pipe would hold up the start.
 func readBounded(path string, limit int64) (string, error) {
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return "", pathless(err)
+	case info.IsDir():
+		return "", errors.New("it is a directory")
+	case !info.Mode().IsRegular() && path != os.DevNull:
+		return "", errors.New("it is no regular file")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return "", pathless(err)
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err == nil && info.IsDir() {
-		return "", errors.New("it is a directory")
-	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return "", pathless(err)
