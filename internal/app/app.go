@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	"sfm-sidecar/internal/config"
 	"sfm-sidecar/internal/control"
@@ -52,6 +53,7 @@ type Sidecar struct {
 	end       func() // begins the end, as a signal does
 	ended     chan struct{}
 	err       error // why it ended; read after ended is closed
+	telling   sync.Mutex
 }
 
 // Start builds a sidecar and serves in the background until ctx ends. Faults of

@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -21,14 +22,16 @@ const (
 )
 
 // status is what there is to tell now. It asks nobody: a page that is looked at must
-// not make calls.
+// not make calls. One at a time is made, since each looks at the whole registry.
 func (s *Sidecar) status() control.Status {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	h, w := s.house, s.house.witness
-	all, tokens := h.tenantStates()
+	listed, more, tokens := h.tenantStates()
 	known := control.Status{
 		Now: time.Now(), Started: w.started, Version: w.version, Stopping: s.server.stopping.Load(),
 		HelseID: h.helseIDState(), Clock: h.clockState(), ClientKey: h.keyState(), Sessions: h.logIns(), Registry: h.registryState(),
-		Tenants: all[:min(len(all), maxTenants)], MoreTenants: max(0, len(all)-maxTenants), Tokens: tokens, Refusals: w.last(),
+		Tenants: listed, MoreTenants: more, Tokens: tokens, Refusals: w.last(),
 	}
 	for _, u := range h.cfg.SFM.Upstreams {
 		known.Upstreams = append(known.Upstreams, w.upstream(u))
@@ -81,8 +84,9 @@ func (h *house) registryState() control.Registry {
 }
 
 // tenantStates are the tenants that there is something to tell of: of the registry,
-// with tokens, with trouble; those with trouble first. tokens counts all that are held.
-func (h *house) tenantStates() (all []control.Tenant, tokens int) {
+// with tokens, with trouble; those with trouble first. No more than maxTenants are
+// listed, and masked, which is what takes time. tokens counts all that are held.
+func (h *house) tenantStates() (listed []control.Tenant, more, tokens int) {
 	found := h.registry.tenantNames()
 	of := func(t tenantmap.Tenant) *control.Tenant {
 		t = t.Folded()
@@ -105,16 +109,17 @@ func (h *house) tenantStates() (all []control.Tenant, tokens int) {
 			of(t).Trouble = &trouble
 		}
 	}
-	for _, t := range found {
-		all = append(all, *t)
+	all := slices.SortedFunc(maps.Values(found), byTrouble)
+	for _, t := range all[:min(len(all), maxTenants)] {
+		t.Alias, t.Name = telemetry.Mask(t.Alias), telemetry.Mask(t.Name)
+		listed = append(listed, *t)
 	}
-	slices.SortFunc(all, byTrouble)
-	return all, tokens
+	return listed, len(all) - len(listed), tokens
 }
 
 // byTrouble puts in front what somebody should look at.
-func byTrouble(a, b control.Tenant) int {
-	rank := func(t control.Tenant) int {
+func byTrouble(a, b *control.Tenant) int {
+	rank := func(t *control.Tenant) int {
 		switch {
 		case t.Trouble != nil:
 			return 0
@@ -126,10 +131,11 @@ func byTrouble(a, b control.Tenant) int {
 		return 3
 	}
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name),
-		strings.Compare(a.Parent+a.Child+a.Journal, b.Parent+b.Child+b.Journal))
+		strings.Compare(a.Parent, b.Parent), strings.Compare(a.Child, b.Child), strings.Compare(a.Journal, b.Journal))
 }
 
-// tenantNames are the registry's tenants, with alias and the organization's name.
+// tenantNames are the registry's tenants, with alias and the organization's name as the
+// file has them.
 func (r *registry) tenantNames() map[tenantmap.Tenant]*control.Tenant {
 	r.mu.Lock()
 	now := r.now
@@ -148,7 +154,7 @@ func (r *registry) tenantNames() map[tenantmap.Tenant]*control.Tenant {
 		key := tenantmap.Tenant{Parent: t.Parent, Child: t.Child, Journal: t.Journal}.Folded()
 		found[key] = &control.Tenant{
 			Parent: key.Parent, Child: key.Child, Journal: key.Journal,
-			Alias: telemetry.Mask(t.Alias), Name: telemetry.Mask(names[cmp.Or(key.Child, key.Parent)]),
+			Alias: t.Alias, Name: names[cmp.Or(key.Child, key.Parent)],
 		}
 	}
 	return found
