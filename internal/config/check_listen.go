@@ -66,7 +66,7 @@ func checkAddress(variable, address string, found *findings) {
 		return
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		found.fault(variable, "has the port "+quote(port), "write a port from 0 to 65535")
+		found.fault(variable, "is "+quote(address)+", which has no port to listen on", "write a port from 0 to 65535")
 	}
 	if strings.ContainsAny(host, "/ ") {
 		found.fault(variable, "has the host "+quote(host), "write host:port, without a scheme")

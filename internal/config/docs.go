@@ -18,7 +18,8 @@ const preface = `# Configuration
 
 The sidecar is configured by environment variables, or by a file of ` + "`NAME=value`" + ` lines that
 ` + "`SIDECAR_ENV_FILE`" + ` names (the environment wins). ` + "`sidecar env`" + ` prints these tables with the values
-that are in force, secrets hidden.
+that are in force, secrets hidden; also what looks like one in the wrong variable (a key, a token, a
+password in an address, JSON, a query), and all of ` + "`HELSEID_LOGIN_PARAMS`" + ` and ` + "`OTEL_RESOURCE_ATTRIBUTES`" + `.
 
 - An empty value is an unset one.
 - A variable marked (` + "`_FILE`" + `) holds a secret and has a twin, ` + "`<NAME>_FILE`" + `, that names a file with the

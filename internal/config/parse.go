@@ -99,7 +99,7 @@ func quote(v string) string {
 
 // secretive is the form of what may have got into the wrong variable: JSON and
 // parts of it, PEM, a token, a query, a national identity number.
-var secretive = regexp.MustCompile(`[{}"?]|-----|eyJ|\d{11}`)
+var secretive = regexp.MustCompile(`[{}"?]|-----|eyJ|(?:^|\D)\d{11}(?:\D|$)`)
 
 func printable(r rune) rune {
 	if r < ' ' || r == 0x7f {
@@ -109,13 +109,17 @@ func printable(r rune) rune {
 }
 
 // hideUserinfo cuts out what stands between "://" and the last "@": a password
-// may stand there, and may itself hold any character.
+// may stand there, and may itself hold any character. Without a scheme, a colon
+// tells of one.
 func hideUserinfo(v string) string {
 	start, end := strings.Index(v, "://"), strings.LastIndex(v, "@")
-	if start < 0 || end < start {
-		return v
+	if start >= 0 && start < end {
+		return v[:start+len("://")] + hidden + v[end:]
 	}
-	return v[:start+len("://")] + hidden + v[end:]
+	if _, password, _ := strings.Cut(v[:max(end, 0)], ":"); password != "" {
+		return hidden + v[end:]
+	}
+	return v
 }
 
 // oneOf returns the fault of a value that is not among the allowed ones.

@@ -135,8 +135,8 @@ func (v Variable) markdownMeaning() string {
 }
 
 // WriteCurrent writes the tables with the values that an environment gives, for
-// the command "sidecar env". Secrets are hidden, and so is the user information of
-// every address. What can't be read is left to [Load] to complain about.
+// the command "sidecar env". Secrets are hidden, and so are the user information of
+// every address and what looks like a secret in the wrong place. What can't be read is left to [Load] to complain about.
 func WriteCurrent(w io.Writer, environ []string) error {
 	var unheard findings
 	vars := gather(environ, &unheard)
@@ -157,6 +157,10 @@ func WriteCurrent(w io.Writer, environ []string) error {
 	return out.Flush()
 }
 
+// guarded are variables whose values are the operator's own words, and may be a
+// person's number or a key.
+var guarded = []string{"HELSEID_LOGIN_PARAMS", "OTEL_RESOURCE_ATTRIBUTES"}
+
 // current returns the value of a variable and where it comes from.
 func (v Variable) current(vars map[string]string, c *Config) (value, source string) {
 	_, set := vars[v.Name]
@@ -169,15 +173,25 @@ func (v Variable) current(vars map[string]string, c *Config) (value, source stri
 			path = "a file that can't be read" // it may be no path at all but the secret
 		}
 		return hidden, "from " + path
+	case set && slices.Contains(guarded, v.Name):
+		return hidden, "set"
 	case set:
-		return strings.Join(strings.Fields(hideUserinfo(vars[v.Name])), " "), "set"
+		return display(vars[v.Name]), "set"
 	case v.Required:
 		return "-", "required, not set"
 	}
 	if value = show(c.value(v.field)); value == "" {
 		return "-", "default"
 	}
-	return value, "default"
+	return display(value), "default" // one may be made of another's value
+}
+
+// display is a value on one line, without what looks like a secret.
+func display(value string) string {
+	if secretive.MatchString(value) {
+		return hidden
+	}
+	return strings.Join(strings.Fields(hideUserinfo(value)), " ")
 }
 
 // value returns the value of the field with a name that is unique in Config.

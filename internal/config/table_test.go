@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,5 +84,35 @@ func TestWriteCurrent(t *testing.T) {
 	}
 	if got := lines["SIDECAR_CALLER_KEY"]; !strings.HasPrefix(got, "[hidden] from ") {
 		t.Errorf("SIDECAR_CALLER_KEY: %q", got)
+	}
+}
+
+// Whatever was pasted into whichever variable, neither the tables nor the faults
+// repeat what looks like a secret.
+func TestSecretsInTheWrongVariable(t *testing.T) {
+	values := []string{
+		`{"kty":"EC","crv":"P-256","d":"MARKED"}`, "{kty:EC,d:MARKED}", "-----BEGIN PRIVATE KEY-----\nMARKED\n-----END PRIVATE KEY-----",
+		"user:MARKED@host", "user:MARKED@host, https://host", "a=user:MARKED@host", "redis://MARKED@host", "eyJMARKED.e30.c2ln", "/x?key=MARKED", "MARKED_13827015061",
+	}
+	for _, v := range config.Table() {
+		for _, value := range values {
+			environ := []string{v.Name + "=" + value}
+			var out strings.Builder
+			if err := config.WriteCurrent(&out, environ); err != nil {
+				t.Fatal(err)
+			}
+			_, warnings, err := config.Load(environ)
+			if text := fmt.Sprint(out.String(), warnings, err); strings.Contains(text, "MARKED") {
+				t.Errorf("%s shows %q", v.Name, value)
+			}
+		}
+	}
+	var out strings.Builder
+	if err := config.WriteCurrent(&out, []string{"HELSEID_LOGIN_PARAMS=login_hint=MARKED", "OTEL_RESOURCE_ATTRIBUTES=key=MARKED",
+		"SIDECAR_LISTEN=unix:@sidecar", "HELSEID_CLIENT_ID=7fbfbcbd-6f08-4e95-9f7a-123456789012"}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "MARKED") || !strings.Contains(out.String(), "unix:@sidecar") || !strings.Contains(out.String(), "7fbfbcbd-6f08-4e95-9f7a-123456789012") {
+		t.Error(out.String())
 	}
 }
