@@ -92,35 +92,74 @@ func requestID(r *http.Request) string {
 	if len(sent) != 1 || !sane(sent[0]) {
 		return rand.Text()
 	}
-	if id := sent[0]; id != r.Header.Get("Sfm-Session") && id != r.Header.Get("Sidecar-Key") {
-		return id
+	_, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	for _, secret := range []string{r.Header.Get("Sfm-Session"), r.Header.Get("Sidecar-Key"), strings.TrimSpace(credentials)} {
+		if secret != "" && strings.Contains(sent[0], secret) {
+			return rand.Text()
+		}
 	}
-	return rand.Text()
+	return sent[0]
 }
 
 // sane keeps out of logs and headers what does not belong there: long texts,
-// controls, blanks, and runs of eleven digits, which could be a person's number.
+// controls, blanks, and what could be a person's number, a token or a handle.
 func sane(id string) bool {
-	digits := 0
+	if guid(id) || hexadecimal(id, traceDigits) { // eleven digits in a row are chance
+		return true
+	}
+	run := 0
 	for _, b := range []byte(id) {
 		switch {
-		case '0' <= b && b <= '9':
-			digits++
-			continue
-		case digits == personDigits:
-			return false
-		case 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || strings.IndexByte("-_.:/+=@~", b) >= 0:
-			digits = 0
+		case digit(b) || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || b == '-' || b == '_':
+			run++
+		case strings.IndexByte(idSigns, b) >= 0:
+			run = 0
 		default:
 			return false
 		}
+		if run == handleLetters {
+			return false
+		}
 	}
-	// Nor one that looks like a token: an EPJ that sends its own here means well.
-	return id != "" && len(id) <= 128 && digits != personDigits && !strings.HasPrefix(id, "eyJ")
+	// Nor one that holds a token: an EPJ that sends its own here means well.
+	return id != "" && len(id) <= 128 && !strings.Contains(id, "eyJ") && !personal(id)
 }
 
-// personDigits is the length of a national identity number.
-const personDigits = 11
+// idSigns may stand in an id beside letters and digits.
+const idSigns = "-_.:/+=@~"
+
+const (
+	personDigits  = 11 // of a national identity number
+	traceDigits   = 32 // hexadecimal ones, of a W3C trace id
+	handleLetters = 43 // of 256 bits in base64url: a session handle, a key, a digest
+)
+
+// personal says whether an id has eleven digits with no others beside them, alone or
+// in groups that signs part.
+func personal(id string) bool {
+	for i := range len(id) {
+		if i > 0 && digit(id[i-1]) {
+			continue // not the first of its group
+		}
+		n := 0
+		for j := i; j < len(id) && n <= personDigits; j++ {
+			switch {
+			case digit(id[j]):
+				n++
+				if n == personDigits && (j+1 == len(id) || !digit(id[j+1])) {
+					return true
+				}
+				continue
+			case n > 0 && strings.IndexByte(idSigns, id[j]) >= 0:
+				continue
+			}
+			break
+		}
+	}
+	return false
+}
+
+func digit(b byte) bool { return '0' <= b && b <= '9' }
 
 // answer is the way to the caller. It notes when and with what status the
 // answer began.

@@ -175,14 +175,20 @@ func TestHostIsNotAskedOnASocket(t *testing.T) {
 func TestRequestIDs(t *testing.T) {
 	h := open(t, upstreamServer(t, func(http.ResponseWriter, *http.Request) {}))
 	for id, kept := range map[string]bool{
-		"7f3a-01_x.y:z": true, strings.Repeat("a", 128): true, strings.Repeat("a", 129): false,
+		"7f3a-01_x.y:z": true, strings.Repeat("a.", 64): true, strings.Repeat("a.", 64) + "a": false,
 		"with blank": false, "12345678901": false, "123456789012": true, "13827015061x": false, "pid_13827015061": false, "a-13827015061-b": false,
-		"the-session": false, "eyJhbGciOiJFUzI1NiJ9.e30.c2ln": false, "a1b2": true, "æ": false, "<script>": false, "": false,
+		"138270-15061": false, "x:138270.15061": false, "13-82-70_15061-1": false, "1-138270/15061": false, "138270-1506": true, "138270x15061": true, "192.168.100.101": true,
+		"5f3a0001-0000-4000-8000-12345678901a": true, "12345678-123a-4000-8000-000000000000": true, "abcdef12345678901abcdef012345678": true,
+		"the-session": false, "the-session-1": false, "a/the-session": false, "2-the-key": false, "opaque.1": false, "session": true,
+		strings.Repeat("a", 42): true, strings.Repeat("a", 43): false, "x." + strings.Repeat("aB3-_", 9): false,
+		"eyJhbGciOiJFUzI1NiJ9.e30.c2ln": false, "t:eyJhbGciOiJFUzI1NiJ9": false, "a1b2": true, "æ": false, "<script>": false, "": false,
 	} {
 		for _, path := range []string{"/basis/x", "/nothing"} {
 			r := h.ask("GET", path, nil)
 			r.Header["X-Request-Id"] = []string{id}
 			r.Header.Set("Sfm-Session", "the-session")
+			r.Header.Set("Sidecar-Key", "the-key")
+			r.Header.Set("Authorization", "DPoP opaque")
 			got := h.do(r).Header["Sidecar-Request-Id"]
 			if len(got) != 1 || got[0] == "" || (got[0] == id) != kept {
 				t.Errorf("%q became %q", id, got)

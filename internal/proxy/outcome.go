@@ -81,7 +81,7 @@ func (o *outcomeCopy) ids() (outcome, trace string) {
 	}
 	for _, issue := range doc.Issue {
 		id, named := strings.CutPrefix(strings.TrimSpace(issue.Details.Text), "TraceId:")
-		if id = strings.TrimSpace(id); named && hexadecimal(id, 32) {
+		if id = strings.TrimSpace(id); named && hexadecimal(id, traceDigits) {
 			trace = strings.ToLower(id)
 		}
 	}
