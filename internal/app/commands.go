@@ -40,8 +40,9 @@ const usage = `usage: sidecar [command]
             make the sidecar a service of this machine, or of this user
   service start|stop|restart|status|uninstall [--user]
             all of them take --name NAME too, for a second service
-  support-bundle [-o FILE.zip|-]
-            gather what support wants to know; no secrets, no persons
+  support-bundle [--with-key] [-o FILE.zip|-]
+            gather what support wants to know; no secrets, no persons;
+            --with-key: send the running sidecar the caller key if it asks
   env       print every variable with its value; secrets stay hidden
   version   print the version
 

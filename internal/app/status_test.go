@@ -223,7 +223,7 @@ func TestSupportBundle(t *testing.T) {
 	}
 	file := filepath.Join(folder, "bundle.zip")
 	env := []string{"SIDECAR_ADMIN_LISTEN=" + w.sidecar.AdminAddr(), "SIDECAR_STORE_KEY=" + storeKey}
-	code, stdout, stderr := w.run(t, env, "support-bundle", "-o", file)
+	code, stdout, stderr := w.run(t, env, "support-bundle", "--with-key", "-o", file)
 	if code != 0 || strings.TrimSpace(stdout) != file || stderr != "" {
 		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
 	}
@@ -299,17 +299,19 @@ func (w *world) keyedLogIn(key string) string {
 func TestSupportBundleAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, setup{env: []string{"SIDECAR_CALLER_KEY=the-key-of-this-test"}})
+	here := "SIDECAR_ADMIN_LISTEN=" + w.sidecar.AdminAddr()
 	for name, c := range map[string]struct {
 		env   []string
 		cause string
 	}{
 		"none answers":      {[]string{"SIDECAR_ADMIN_LISTEN=127.0.0.1:1"}, "127.0.0.1:1"},
-		"another key":       {[]string{"SIDECAR_ADMIN_LISTEN=" + w.sidecar.AdminAddr(), "SIDECAR_CALLER_KEY=wrong"}, "401 caller-key"},
+		"another key":       {[]string{here, "SIDECAR_CALLER_KEY=wrong"}, "401 caller-key"},
 		"no key to be read": {[]string{"SIDECAR_CALLER_KEY=", "SIDECAR_CALLER_KEY_FILE=/nowhere"}, "SIDECAR_CALLER_KEY_FILE"},
 		"not a sidecar":     {[]string{"SIDECAR_ADMIN_LISTEN=" + strings.TrimPrefix(w.sim.SFM, "http://")}, "SIDECAR_ADMIN_LISTEN"},
+		"far away":          {[]string{"SIDECAR_ADMIN_LISTEN=192.0.2.1:9090"}, "only a sidecar on this machine"},
 		"no address":        {[]string{"SIDECAR_ADMIN_LISTEN=nonsense"}, "SIDECAR_ADMIN_LISTEN"},
 	} {
-		code, stdout, stderr := w.run(t, c.env, "support-bundle", "-o", "-")
+		code, stdout, stderr := w.run(t, c.env, "support-bundle", "-with-key", "-o", "-")
 		if code != 0 || !strings.Contains(stderr, "no status and no metrics") || !strings.Contains(stderr, c.cause) {
 			t.Errorf("%s: exit %d, %q", name, code, stderr)
 			continue
@@ -318,6 +320,9 @@ func TestSupportBundleAlone(t *testing.T) {
 		if _, there := files["status.json"]; there || len(files) != 4 || !strings.Contains(files["about.json"], `"running": false`) || !strings.Contains(files["about.json"], c.cause) {
 			t.Errorf("%s: %d files, %s", name, len(files), files["about.json"])
 		}
+	}
+	if _, _, stderr := w.run(t, []string{here}, "support-bundle", "-o", "-"); !strings.Contains(stderr, "--with-key") {
+		t.Errorf("without the key: %q", stderr)
 	}
 	for _, args := range [][]string{{"support-bundle", "x"}, {"support-bundle", "-o", ""}, {"support-bundle", "-x"}} {
 		if code, _, _ := w.run(t, nil, args...); code != 2 {

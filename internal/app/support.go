@@ -50,10 +50,11 @@ func supportBundle(ctx context.Context, o Options) int {
 	now := time.Now()
 	flags := flagSet(o, "support-bundle")
 	file := flags.String("o", "sidecar-support-"+now.UTC().Format("20060102-150405")+".zip", "")
+	withKey := flags.Bool("with-key", false, "")
 	if flags.Parse(o.Args) != nil || flags.NArg() > 0 || *file == "" {
 		return misused(o)
 	}
-	archive, silent, err := bundle(ctx, o, now)
+	archive, silent, err := bundle(ctx, o, now, *withKey)
 	if err != nil {
 		return failed(o, err)
 	}
@@ -102,12 +103,12 @@ type about struct {
 
 // bundle makes the archive. silent is why the running sidecar's part is missing, nil
 // where it is there.
-func bundle(ctx context.Context, o Options, now time.Time) (archive []byte, silent, err error) {
+func bundle(ctx context.Context, o Options, now time.Time, withKey bool) (archive []byte, silent, err error) {
 	var configuration bytes.Buffer
 	if err := config.WriteCurrent(&configuration, o.Environ); err != nil {
 		return nil, nil, err
 	}
-	address, told, silent := askRunning(ctx, o.Environ)
+	address, told, silent := askRunning(ctx, o.Environ, withKey)
 	says := about{
 		Made: now.UTC(), Version: versionOf(o), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
 		Asked: address, Running: silent == nil,
@@ -142,14 +143,17 @@ func faultsOf(environ []string) string {
 }
 
 // askRunning gets what the sidecar that runs with this environment tells of itself.
-func askRunning(ctx context.Context, environ []string) (address string, told []bundleFile, err error) {
+// Any program may listen where none runs: only who says so has the caller key sent.
+func askRunning(ctx context.Context, environ []string, withKey bool) (address string, told []bundleFile, err error) {
 	admin, err := config.AdminAddress(environ)
 	if err != nil {
 		return "", nil, err
 	}
-	key, err := config.CallerKey(environ)
-	if err != nil {
-		return admin, nil, err
+	var key config.Secret
+	if withKey {
+		if key, err = config.CallerKey(environ); err != nil {
+			return admin, nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, bundleTimeout)
 	defer cancel()
@@ -169,20 +173,21 @@ func askRunning(ctx context.Context, environ []string) (address string, told []b
 	return admin, append(told, bundleFile{"metrics.txt", []byte(telemetry.Mask(string(metrics)))}), nil
 }
 
-// tell makes one call, straight to the address.
+// tell makes one call, straight to the address, which is one of this machine.
 func tell(ctx context.Context, address, path string, key config.Secret) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	if !key.Empty() {
-		r.Header.Set("Sidecar-Key", key.Reveal())
-	}
-	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: refuseRedirect}
+	res, err := callersClient{key: key, client: client}.do(r)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusUnauthorized && key.Empty() {
+		return nil, errors.New("it asks for the caller key, which is sent to whatever listens there with --with-key only")
+	}
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("it answers %d %s", res.StatusCode, telemetry.Mask(res.Header.Get("Sidecar-Error")))
 	}
