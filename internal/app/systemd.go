@@ -32,7 +32,7 @@ func notify(socket, state string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := conn.SetWriteDeadline(time.Now().Add(tellTime)); err != nil {
 		return err
 	}
