@@ -87,12 +87,16 @@ func gap(text string) int {
 // eleven decimal ones in a row by chance. SFM's support asks for these.
 var opaqueID = regexp.MustCompile(`^(?i:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
 
-// opaque says whether digits are a part of such an id.
+// maxOpaque is the length of the longer one, a UUID.
+const maxOpaque = 36
+
+// opaque says whether digits are a part of such an id. It looks no further than one
+// is long: a long list of numbers is one word.
 func opaque(text string, start, end int) bool {
-	for start > 0 && opaquePart(text[start-1]) {
+	for start > 0 && end-start <= maxOpaque && opaquePart(text[start-1]) {
 		start--
 	}
-	for end < len(text) && opaquePart(text[end]) {
+	for end < len(text) && end-start <= maxOpaque && opaquePart(text[end]) {
 		end++
 	}
 	return opaqueID.MatchString(text[start:end])
