@@ -17,6 +17,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -182,10 +183,20 @@ func (e *Error) Hint() string { return e.hint }
 // MethodNotAllowed says that the path is known and the method is not.
 func (e *Error) MethodNotAllowed() bool { return e.wrongMethod }
 
+// bodyTime is how long a body of at most [maxBody] bytes may take. Without it a
+// caller who owes the rest would hold up the end of the process.
+const bodyTime = 10 * time.Second
+
 // decode reads the JSON object of a request's body into v. Members nobody knows
 // are refused: a misspelt "expect" would otherwise let the wrong person in.
-func decode(r *http.Request, v any) error {
+func decode(w http.ResponseWriter, r *http.Request, v any) error {
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTime)) // where there is a connection
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	_ = connection.SetReadDeadline(time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return refuse("request-invalid", "the body did not come within %s", bodyTime)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the body: %w", err)
 	}

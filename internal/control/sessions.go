@@ -58,7 +58,7 @@ func (h *Handler) create(w http.ResponseWriter, r *http.Request) error {
 		return refuse("grant-mismatch", "the grant user is not configured, so nobody can log in")
 	}
 	var c creation
-	if err := decode(r, &c); err != nil {
+	if err := decode(w, r, &c); err != nil {
 		return err
 	}
 	begin, err := h.begin(r, &c)
@@ -291,7 +291,7 @@ func (h *Handler) foreignCallback(w http.ResponseWriter, r *http.Request) error 
 		Error            string `json:"error"`
 		ErrorDescription string `json:"error_description"` // known, and not used
 	}
-	if err := decode(r, &c); err != nil {
+	if err := decode(w, r, &c); err != nil {
 		return err
 	}
 	handle := ""
