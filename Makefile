@@ -3,6 +3,9 @@
 # targets.
 
 GO       ?= go
+# Everything is compiled without the paths of this machine, as the programs that are
+# handed out are: so tests, linters and builds share what is compiled.
+export GOFLAGS += -trimpath
 FUZZTIME ?= 10s
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
@@ -33,22 +36,22 @@ lint: $(lint) ## go vet and the linters of .golangci.yml
 	cd tests && $(GO) vet ./... && ../$(lint) run --config ../.golangci.yml
 
 # Every system that the program is packed for, with what only that system's files
-# hold looked at too. Of these builds the first two are run by tests; of the others
-# it only matters that they compile, so they are not optimized, which halves the time.
-run_here      := linux/amd64 windows/amd64
-only_compiled := linux/arm64 darwin/amd64 darwin/arm64 windows/arm64
+# hold looked at too. Of the builds for other systems it only matters that they
+# compile, so they are not optimized, which halves the time.
+run_here      := linux/amd64
+only_compiled := linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 unoptimized   := -gcflags='all=-N -l'
 
 cross: ## build for every system, and vet what is of Windows and macOS
 	@set -e; \
 	build() { \
 		echo "build $$1"; \
-		CGO_ENABLED=0 GOOS=$${1%/*} GOARCH=$${1#*/} $(GO) build -trimpath $${2:+"$$2"} -o $(bin)/cross/$${1%/*}-$${1#*/}/ ./cmd/sidecar; \
+		CGO_ENABLED=0 GOOS=$${1%/*} GOARCH=$${1#*/} $(GO) build $${2:+"$$2"} -o $(bin)/cross/$${1%/*}-$${1#*/}/ ./cmd/sidecar; \
 	}; \
 	for platform in $(run_here); do build $$platform; done; \
 	for platform in $(only_compiled); do build $$platform $(unoptimized); done
-	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) vet -trimpath ./internal/app ./internal/config ./internal/service ./internal/store
-	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet -trimpath $(unoptimized) ./internal/app ./internal/config ./internal/service ./internal/store
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) vet $(unoptimized) ./internal/app ./internal/config ./internal/service ./internal/store
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet $(unoptimized) ./internal/app ./internal/config ./internal/service ./internal/store
 
 dist: ## archives, checksums and bills of materials in bin/dist, the same bytes each time
 	cd tests && $(GO) run ./dist -root .. -out ../$(bin)/dist -version '$(VERSION)'
