@@ -58,6 +58,7 @@ func Enforcers() map[string]string {
 		"explain":                  "`sidecar tenants explain` says it of one token",
 		"request":                  "the sidecar refuses the call or the registry file",
 		"guard":                    "the journal guard refuses the POST of an organization",
+		"function":                 "a function of internal/journal judges it; no command asks that function yet",
 		"onboard":                  "`sidecar tenants onboard` asks or checks it on the way of a new customer",
 		"check":                    "`sidecar check` asks HelseID or Selvbetjening",
 		"lint --brreg":             "`sidecar tenants lint --brreg` asks Enhetsregisteret",

@@ -48,12 +48,12 @@ var table = []Rule{
 	{"S2", Warning, "sub-units that share a HER-id have addresses of their own", "SEED-RF, own", "Otherwise their prescriptions look alike, which may be meant.",
 		[]string{"lint", "explain"}, "TestRuleS2", s2},
 
-	{"C1", Error, "a new organization's SFM-id is the token's journal-id, its number the token's child, else parent", "P-NEW", "", []string{"onboard", "simulator"}, "TestRuleC1", nil},
-	{"C2", Error, "a new journal's id and HER-id have never been used in SFM", "K-31", "", []string{"guard", "onboard", "simulator"}, "TestRuleC2", nil},
-	{"C3", Error, "a new organization is not active, and has the profile sfm-Organization", "P-NEW, F-BASIS", "", []string{"onboard", "simulator"}, "TestRuleC3", nil},
-	{"C4", Error, "whoever adds an organization to a journal is known there", "P-NEW", "", []string{"guard", "onboard", "simulator"}, "TestRuleC4", nil},
-	{"C5", Error, "an sfm-Person has exactly one of national identity number and d-number", "F-BASIS", "", []string{"onboard", "simulator"}, "TestRuleC5", nil},
-	{"C6", Warning, "epjinfo has the running version, and the system code in its exact letters", "P-ACT", "", []string{"onboard"}, "TestRuleC6", nil},
+	{"C1", Error, "a new organization's SFM-id is the token's journal-id, its number the token's child, else parent", "P-NEW", "", []string{"simulator"}, "TestRuleC1", nil},
+	{"C2", Error, "a new journal's id and HER-id have never been used in SFM", "K-31", "", []string{"guard", "simulator"}, "TestRuleC2", nil},
+	{"C3", Error, "a new organization is not active, and has the profile sfm-Organization", "P-NEW, F-BASIS", "", []string{"simulator"}, "TestRuleC3", nil},
+	{"C4", Error, "whoever adds an organization to a journal is known there", "P-NEW", "", []string{"guard", "simulator"}, "TestRuleC4", nil},
+	{"C5", Error, "an sfm-Person has exactly one of national identity number and d-number", "F-BASIS", "", []string{"simulator"}, "TestRuleC5", nil},
+	{"C6", Warning, "epjinfo has the running version, and the system code in its exact letters", "P-ACT", "", []string{"function"}, "TestRuleC6", nil},
 	{"C7", Error, "before the last active organization is set passive, another is active", "P-ORGNR", "", []string{"onboard", "simulator"}, "TestRuleC7", nil},
 
 	{"T1", Error, "the parent has the status Active in Selvbetjening before a token is asked for", "SEED-MT", "", []string{"check", "onboard", "simulator"}, "TestCheckFindsFaults", nil},
