@@ -23,6 +23,7 @@ func check(c *Config, vars map[string]string, found *findings) {
 	checkListeners(c, found)
 	checkCallers(c, found)
 	checkKeep(&c.Keep, found)
+	checkStore(&c.Keep, found)
 	checkKeyring(&c.Keep, found)
 	checkTimes(c, vars, found)
 	checkTraces(&c.Traces, found)

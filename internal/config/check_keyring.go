@@ -4,7 +4,7 @@ package config
 // replicas share: a session can't be in both.
 func checkKeyring(k *Keep, found *findings) {
 	const variable = "SIDECAR_SESSION_STORE"
-	if k.SessionStore == StoreKeyring && k.Store != StoreMemory && !found.has(variable) {
+	if k.SessionStore == StoreKeyring && k.Shared() && !found.has(variable) {
 		found.fault(variable, "is keyring, and SIDECAR_STORE is a shared store: a session can't be in both",
 			"unset SIDECAR_STORE on a desktop, or this where replicas share sessions")
 	}

@@ -145,7 +145,7 @@ type Listen struct {
 
 // Keep is what is remembered for how long, and how the process behaves.
 type Keep struct {
-	Store           string        `env:"SIDECAR_STORE" envDefault:"memory"`
+	Store           Secret        `env:"SIDECAR_STORE" envDefault:"memory"` // an address may hold a password
 	StoreKey        Secret        `env:"SIDECAR_STORE_KEY"`
 	StoreTimeout    time.Duration `env:"SIDECAR_STORE_TIMEOUT" envDefault:"500ms"`
 	SessionStore    string        `env:"SIDECAR_SESSION_STORE" envDefault:"memory"`

@@ -99,7 +99,7 @@ func TestDefaults(t *testing.T) {
 		Tenants: config.Tenants{Policy: "any", OrgnrCheck: "warn", BrregURL: "https://data.brreg.no/enhetsregisteret/api"},
 		Listen:  config.Listen{Address: "127.0.0.1:8080", Callback: "127.0.0.1:8080", Admin: "127.0.0.1:9090"},
 		Keep: config.Keep{
-			Store: "memory", StoreTimeout: 500 * time.Millisecond, SessionStore: "memory", SessionIdle: 12 * time.Hour,
+			Store: config.NewSecret("memory"), StoreTimeout: 500 * time.Millisecond, SessionStore: "memory", SessionIdle: 12 * time.Hour,
 			CacheEntries: 100000, RefreshBefore: 5 * time.Minute, ExpiryLeeway: 30 * time.Second, Clock: "correct",
 			MaxSigtermDelay: 130 * time.Second,
 		},
@@ -181,7 +181,7 @@ func TestVariables(t *testing.T) {
 		{[]string{"SIDECAR_ALLOWED_UIDS=1000,epj"}, func(c *config.Config) any { return c.Listen.AllowedUIDs }, []string{"1000", "epj"}},
 		{[]string{"SIDECAR_ENABLE_QUIT=false"}, func(c *config.Config) any { return c.Listen.EnableQuit }, false},
 
-		{[]string{"SIDECAR_STORE=memory"}, func(c *config.Config) any { return c.Keep.Store }, "memory"},
+		{[]string{"SIDECAR_STORE=memory"}, func(c *config.Config) any { return c.Keep.Store.Reveal() }, "memory"},
 		{[]string{"SIDECAR_STORE_TIMEOUT=1s"}, func(c *config.Config) any { return c.Keep.StoreTimeout }, time.Second},
 		{[]string{"SIDECAR_SESSION_STORE=keyring"}, func(c *config.Config) any { return c.Keep.SessionStore }, "keyring"},
 		{[]string{"SIDECAR_SESSION_IDLE=1h"}, func(c *config.Config) any { return c.Keep.SessionIdle }, time.Hour},

@@ -93,8 +93,8 @@ var meanings = map[string]wording{
 	"SIDECAR_ALLOWED_SIDS":         {sectionListeners, "", "the same for Windows, by SID"},
 	"SIDECAR_ENABLE_QUIT":          {sectionListeners, "", "`POST /quit` on the admin listener"},
 
-	"SIDECAR_STORE":             {sectionRunning, "", "`memory`, or `redis://…`, `rediss://…` (Redis or Valkey; cluster and sentinel too): sessions and tokens shared by all replicas"},
-	"SIDECAR_STORE_KEY":         {sectionRunning, "required with a shared store", "base64 of 32 bytes, comma-separated list: the first seals, all open"},
+	"SIDECAR_STORE":             {sectionRunning, "", "`memory`, or the address of a Redis (6.2 or later) or Valkey that all replicas share: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://…` (TLS) or `unix:///PATH`; a cluster with `?cluster=true&addr=HOST:PORT`, sentinels with `?master_name=NAME&addr=HOST:PORT`. Log-ins, tokens and the DPoP key are then shared, sealed"},
+	"SIDECAR_STORE_KEY":         {sectionRunning, "required with a shared store", "base64 of 32 bytes, comma-separated list: the first seals, all open, the last one names the entries and stays (a new key is brought in as `old,new,old`, then `new,old`)"},
 	"SIDECAR_STORE_TIMEOUT":     {sectionRunning, "", "how long one call to the shared store may take"},
 	"SIDECAR_SESSION_STORE":     {sectionRunning, "", "`memory`, or `keyring`: refresh token and DPoP key in the operating system's key store, for a desktop: a log-in then outlives a restart, until its end or `SIDECAR_SESSION_IDLE`. Without a key store that answers there is no start"},
 	"SIDECAR_SESSION_IDLE":      {sectionRunning, "", "a session unused this long ends (keep-alive is no use)"},

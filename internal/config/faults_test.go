@@ -12,6 +12,9 @@ import (
 	"sfm-sidecar/internal/config"
 )
 
+// storeKey is 32 bytes that nobody uses.
+const storeKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
 // TestFaults has a row for every fault. Each must be the only one.
 func TestFaults(t *testing.T) {
 	long := "unix:/" + strings.Repeat("x", 120)
@@ -130,8 +133,16 @@ func TestFaults(t *testing.T) {
 		{[]string{"SIDECAR_ALLOWED_UIDS=a:b"}, "SIDECAR_ALLOWED_UIDS", "no user"},
 		{[]string{"SIDECAR_ALLOWED_SIDS=S-1-5-18"}, "SIDECAR_ALLOWED_SIDS", "not yet"},
 
-		{[]string{"SIDECAR_STORE=redis://h"}, "SIDECAR_STORE", "not yet"},
-		{[]string{"SIDECAR_STORE_KEY=x"}, "SIDECAR_STORE_KEY", "not yet"},
+		{[]string{"SIDECAR_STORE=disk"}, "SIDECAR_STORE", "memory"},
+		{[]string{"SIDECAR_STORE=redis://"}, "SIDECAR_STORE", "names no server"},
+		{[]string{"SIDECAR_STORE=unix://"}, "SIDECAR_STORE", "names no socket"},
+		{[]string{"SIDECAR_STORE=redis://u:%zz@h"}, "SIDECAR_STORE", "percent-encoded"},
+		{[]string{"SIDECAR_STORE=redis://h"}, "SIDECAR_STORE_KEY", "not set"},
+		{[]string{"SIDECAR_STORE=redis://h", "SIDECAR_STORE_KEY=x"}, "SIDECAR_STORE_KEY", "base64 of 32 bytes"},
+		{[]string{"SIDECAR_STORE=redis://h", "SIDECAR_STORE_KEY=" + storeKey + ",c2hvcnQ="}, "SIDECAR_STORE_KEY", "key 2"},
+		{[]string{"SIDECAR_STORE=redis://h", "SIDECAR_STORE_KEY=,"}, "SIDECAR_STORE_KEY", "no key"},
+		{[]string{"SIDECAR_STORE_KEY=" + storeKey}, "SIDECAR_STORE_KEY", "SIDECAR_STORE is memory"},
+		{[]string{"SIDECAR_STORE=redis://h", "SIDECAR_STORE_KEY=" + storeKey, "SIDECAR_SESSION_STORE=keyring"}, "SIDECAR_SESSION_STORE", "both"},
 		{[]string{"SIDECAR_STORE_TIMEOUT=0s"}, "SIDECAR_STORE_TIMEOUT", "at least"},
 		{[]string{"SIDECAR_SESSION_STORE=disk"}, "SIDECAR_SESSION_STORE", "memory"},
 		{[]string{"SIDECAR_SESSION_IDLE=0s"}, "SIDECAR_SESSION_IDLE", "at least"},

@@ -179,6 +179,8 @@ func (v Variable) current(vars map[string]string, c *Config) (value, source stri
 		return display(vars[v.Name]), "set"
 	case v.Required:
 		return "-", "required, not set"
+	case v.Secret && v.Default != "" && meanings[v.Name].unset == "":
+		return v.Default, "default"
 	}
 	if value = show(c.value(v.field)); value == "" {
 		return "-", "default"

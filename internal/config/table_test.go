@@ -72,7 +72,7 @@ func TestWriteCurrent(t *testing.T) {
 		"HELSEID_CLIENT_JWK":        "[hidden] set",
 		"HELSEID_SCOPES":            "e-helse:sfm.api/sfm.api2 default",
 		"HELSEID_TIMEOUT":           "nonsense set",
-		"SIDECAR_STORE":             "redis://[hidden]@host/0 set",
+		"SIDECAR_STORE":             "[hidden] set",
 		"SIDECAR_MAX_SIGTERM_DELAY": "2m10s default",
 		"LOG_LEVEL":                 "debug set",
 		"TENANTS_FILE":              "- default",
