@@ -53,6 +53,13 @@ func (s countedStore) PutFenced(ctx context.Context, key store.Key, value []byte
 	return err
 }
 
+// PutFencedIf implements [store.Store].
+func (s countedStore) PutFencedIf(ctx context.Context, key store.Key, value []byte, ttl time.Duration, fence, version uint64) error {
+	err := s.next.PutFencedIf(ctx, key, value, ttl, fence, version)
+	s.tell("put", err)
+	return err
+}
+
 // Take implements [store.Store].
 func (s countedStore) Take(ctx context.Context, key store.Key) ([]byte, error) {
 	value, err := s.next.Take(ctx, key)

@@ -136,6 +136,14 @@ func (k *Keyring) PutFenced(ctx context.Context, key Key, value []byte, ttl time
 	return k.put(ctx, key, value, ttl, ifFence(fence), fence)
 }
 
+// PutFencedIf implements [Store].
+func (k *Keyring) PutFencedIf(ctx context.Context, key Key, value []byte, ttl time.Duration, fence, version uint64) error {
+	if !k.keeps(key) {
+		return k.Memory.PutFencedIf(ctx, key, value, ttl, fence, version)
+	}
+	return k.put(ctx, key, value, ttl, both(fence, version), fence)
+}
+
 func (k *Keyring) put(ctx context.Context, key Key, value []byte, ttl time.Duration, ok condition, fence uint64) error {
 	if !k.keeps(key) {
 		return k.Memory.Put(ctx, key, value, ttl)

@@ -106,6 +106,21 @@ func (m *Memory) PutFenced(_ context.Context, key Key, value []byte, ttl time.Du
 	return m.put(key, value, ttl, ifFence(fence), fence)
 }
 
+// PutFencedIf implements [Store].
+func (m *Memory) PutFencedIf(_ context.Context, key Key, value []byte, ttl time.Duration, fence, version uint64) error {
+	return m.put(key, value, ttl, both(fence, version), fence)
+}
+
+// both wants the version first: who lost the lock and sees another's write is told so.
+func both(fence, version uint64) condition {
+	return func(v, f uint64) error {
+		if err := ifVersion(version)(v, f); err != nil {
+			return err
+		}
+		return ifFence(fence)(v, f)
+	}
+}
+
 func (m *Memory) put(key Key, value []byte, ttl time.Duration, ok condition, fence uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -168,6 +168,11 @@ func (r *Redis) PutFenced(ctx context.Context, key Key, value []byte, ttl time.D
 	return r.put(ctx, "put-fenced", key, value, terms{ttl: ttl, fence: number(fence)})
 }
 
+// PutFencedIf implements [Store].
+func (r *Redis) PutFencedIf(ctx context.Context, key Key, value []byte, ttl time.Duration, fence, version uint64) error {
+	return r.put(ctx, "put-fenced", key, value, terms{ttl: ttl, fence: number(fence), version: number(version)})
+}
+
 // terms are those of a write; nil = none.
 type terms struct {
 	ttl            time.Duration

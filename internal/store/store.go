@@ -63,6 +63,9 @@ type Store interface {
 	// stands in the entry. One lock guards an entry; other writes leave the fence as
 	// it is, and an entry that ends takes it along.
 	PutFenced(ctx context.Context, key Key, value []byte, ttl time.Duration, fence uint64) error
+	// PutFencedIf is a PutFenced that happens only when the entry still has this
+	// version; otherwise it returns ErrChanged.
+	PutFencedIf(ctx context.Context, key Key, value []byte, ttl time.Duration, fence, version uint64) error
 	// Take reads an entry and removes it in one step: of many that take the
 	// same entry one gets it, the others get ErrMissing.
 	Take(ctx context.Context, key Key) ([]byte, error)

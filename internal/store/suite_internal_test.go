@@ -279,6 +279,16 @@ func suiteFence(t *testing.T, a, b Store) {
 	if err := a.PutFenced(ctx, key, []byte("older"), time.Hour, older.Fence()); !errors.Is(err, ErrFenced) {
 		t.Errorf("the older holder after another's write: %v, want ErrFenced", err)
 	}
+	if err := b.PutFencedIf(ctx, key, []byte("blind"), time.Hour, newer.Fence(), e.Version); !errors.Is(err, ErrChanged) {
+		t.Errorf("a holder that read an older version: %v, want ErrChanged", err)
+	}
+	if e, err = a.Get(ctx, key); err == nil {
+		err = a.PutFencedIf(ctx, key, []byte("older"), time.Hour, older.Fence(), e.Version)
+	}
+	if !errors.Is(err, ErrFenced) {
+		t.Errorf("the older holder, who has read: %v, want ErrFenced", err)
+	}
+	must(t, b.PutFencedIf(ctx, key, []byte("without a lock"), time.Hour, newer.Fence(), e.Version))
 	if e, err = b.Get(ctx, key); string(e.Value) != "without a lock" {
 		t.Errorf("%q stands, %v", e.Value, err)
 	}
