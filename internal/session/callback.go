@@ -64,7 +64,7 @@ func waits(err error) error {
 
 // claim finds the log-in of a callback and uses its state up.
 func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
-	a, err := m.getAttempt(ctx, c.State)
+	a, version, err := m.getAttempt(ctx, c.State)
 	if err != nil {
 		return a, err
 	}
@@ -77,25 +77,34 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
 		return a, err
 	}
-	if _, err := m.o.Store.Take(ctx, m.stateKey(c.State)); err != nil {
-		return a, unlessMissing(err, errReplayed())
-	}
-	return a, m.putAttempt(ctx, c.State, attempt{Used: true})
-}
-
-func (m *Manager) getAttempt(ctx context.Context, state string) (attempt, error) {
-	var a attempt
-	e, err := m.o.Store.Get(ctx, m.stateKey(state))
+	used, err := json.Marshal(attempt{Used: true})
 	if err != nil {
-		return a, unlessMissing(err, loginFailed("state-unknown", "no log-in under way has this state"))
+		return a, fmt.Errorf("encoding a log-in: %w", err)
 	}
-	if err := json.Unmarshal(e.Value, &a); err != nil {
-		return a, fmt.Errorf("decoding a log-in: %w", err)
-	}
-	if a.Used {
+	// In one step: of two callbacks that come at once, to two replicas maybe, one counts.
+	err = m.o.Store.PutIf(ctx, m.stateKey(c.State), used, attemptLifetime, version)
+	if errors.Is(err, store.ErrChanged) {
 		return a, errReplayed()
 	}
+	if err != nil {
+		return a, storeError(err)
+	}
 	return a, nil
+}
+
+// getAttempt reads the log-in of a state that was not used, and its version.
+func (m *Manager) getAttempt(ctx context.Context, state string) (a attempt, version uint64, err error) {
+	e, err := m.o.Store.Get(ctx, m.stateKey(state))
+	if err != nil {
+		return a, 0, unlessMissing(err, loginFailed("state-unknown", "no log-in under way has this state"))
+	}
+	if err := json.Unmarshal(e.Value, &a); err != nil {
+		return a, 0, fmt.Errorf("decoding a log-in: %w", err)
+	}
+	if a.Used {
+		return a, 0, errReplayed()
+	}
+	return a, e.Version, nil
 }
 
 func (m *Manager) putAttempt(ctx context.Context, state string, a attempt) error {

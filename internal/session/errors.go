@@ -89,6 +89,12 @@ func loginFailed(reason, text string) *Error {
 
 func expiredError(text string) *Error { return &Error{Kind: codeExpired, Text: text} }
 
+// storeDown says that the store failed, and not that it has no such session.
+func storeDown(err error) bool {
+	own, ok := errors.AsType[*Error](err)
+	return ok && own.Kind == codeStore
+}
+
 func storeError(err error) error {
 	if errors.Is(err, store.ErrMissing) {
 		return errUnknown

@@ -170,6 +170,9 @@ type fakeStore struct {
 	down   bool
 	locked func(store.Key) // before a lock is asked for
 	put    func(store.Key) // after an entry was written
+	change func(store.Key) // before an entry is changed
+	// full refuses writes alone.
+	full bool
 }
 
 var errDown = errors.New("the store is down")
@@ -195,6 +198,42 @@ func (f *fakeStore) Put(ctx context.Context, key store.Key, value []byte, ttl ti
 		f.put(key)
 	}
 	return err
+}
+
+func (f *fakeStore) PutIf(ctx context.Context, key store.Key, value []byte, ttl time.Duration, version uint64) error {
+	if f.change != nil {
+		f.change(key)
+	}
+	if f.down || f.full {
+		return errDown
+	}
+	err := f.Memory.PutIf(ctx, key, value, ttl, version)
+	if err == nil && f.put != nil {
+		f.put(key)
+	}
+	return err
+}
+
+func (f *fakeStore) PutFencedIf(ctx context.Context, key store.Key, value []byte, ttl time.Duration, fence, version uint64) error {
+	if f.change != nil {
+		f.change(key)
+	}
+	if f.down || f.full {
+		return errDown
+	}
+	err := f.Memory.PutFencedIf(ctx, key, value, ttl, fence, version)
+	if err == nil && f.put != nil {
+		f.put(key)
+	}
+	return err
+}
+
+func (f *fakeStore) PutFenced(ctx context.Context, key store.Key, value []byte, ttl time.Duration, fence uint64) error {
+	return cmp.Or(f.err(), f.Memory.PutFenced(ctx, key, value, ttl, fence))
+}
+
+func (f *fakeStore) Delete(ctx context.Context, key store.Key) error {
+	return cmp.Or(f.err(), f.Memory.Delete(ctx, key))
 }
 
 func (f *fakeStore) Take(ctx context.Context, key store.Key) ([]byte, error) {

@@ -80,6 +80,25 @@ func (m *Manager) watch(id string, d time.Duration) {
 	b.idle[id] = time.AfterFunc(d, func() { b.start(func() { m.look(id) }) })
 }
 
+// watchToo has a session looked at that another replica watches, too: that one may
+// be gone by then.
+func (m *Manager) watchToo(id string) {
+	m.background.mu.Lock()
+	_, watched := m.background.idle[id]
+	m.background.mu.Unlock()
+	if !watched {
+		m.watch(id, m.o.Idle)
+	}
+}
+
+// Known is how many sessions this process looks after, those of others that were
+// used here among them.
+func (m *Manager) Known() int {
+	m.background.mu.Lock()
+	defer m.background.mu.Unlock()
+	return len(m.background.idle)
+}
+
 // unwatch forgets a session.
 func (m *Manager) unwatch(id string) {
 	b := m.background

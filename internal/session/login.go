@@ -70,7 +70,7 @@ func (m *Manager) Begin(ctx context.Context, b Begin) (Begun, error) {
 		State: Pending, Begun: time.Now(), Owner: b.Owner,
 		Tenants: b.Tenants, Expect: b.Expect, Options: b.LoginOptions,
 	}
-	if err := m.write(ctx, id, r); err != nil {
+	if err := m.write(ctx, id, r, terms{}); err != nil {
 		return Begun{}, err
 	}
 	if b.RedirectURI != "" {

@@ -141,51 +141,88 @@ func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
-	if d, ok := m.decoded.Get(id); ok && d.version == e.Version {
-		return d, nil
+	before, ok := m.decoded.Get(id)
+	if ok && before.version == e.Version {
+		return before, nil
 	}
 	r := new(record)
 	if err := json.Unmarshal(e.Value, r); err != nil {
 		return nil, fmt.Errorf("decoding a session: %w", err)
 	}
 	d := &decoded{version: e.Version, record: r}
-	m.decoded.Add(id, d)
+	m.remember(id, d)
 	m.note(id, r)
+	if ok && before.record.State == Active && r.State != Active && m.o.Ended != nil {
+		m.o.Ended(id) // another replica ended it
+	}
 	return d, nil
 }
 
-// write stores a record.
-func (m *Manager) write(ctx context.Context, id string, r *record) error {
+// remember keeps a decoded record in the place of the one before.
+func (m *Manager) remember(id string, d *decoded) {
+	if before, ok := m.decoded.Peek(id); ok {
+		d.touched.Store(before.touched.Load())
+		before.unfollow()
+	}
+	m.decoded.Add(id, d)
+}
+
+// terms are those of a write: the version that is replaced, 0 for a new record, and
+// the fence of the lock under which it is written, 0 for none.
+type terms struct{ version, fence uint64 }
+
+// write stores a record. It returns store.ErrChanged and store.ErrFenced as they are.
+func (m *Manager) write(ctx context.Context, id string, r *record, t terms) error {
 	value, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)
 	}
-	if err := m.o.Store.Put(ctx, sessionKey(id), value, r.ttl(time.Now())); err != nil {
+	ttl := r.ttl(time.Now())
+	if t.fence != 0 {
+		err = m.o.Store.PutFencedIf(ctx, sessionKey(id), value, ttl, t.fence, t.version)
+	} else {
+		err = m.o.Store.PutIf(ctx, sessionKey(id), value, ttl, t.version)
+	}
+	if errors.Is(err, store.ErrChanged) || errors.Is(err, store.ErrFenced) {
+		return err
+	}
+	if err != nil {
 		return storeError(err)
 	}
 	m.note(id, r)
-	m.decoded.Remove(id) // what an ended session held should not stay in memory either
+	if m.o.Shared && r.State == Active {
+		m.remember(id, &decoded{record: r}) // of no version: good only while the store is down
+	} else {
+		m.decoded.Remove(id) // what an ended session held should not stay in memory either
+	}
 	return nil
 }
 
-// update changes a record under a short lock of its own, which is never held
-// across a call to HelseID.
+// update changes a record. The change is made again when another one came between,
+// so it must do nothing but that.
 func (m *Manager) update(ctx context.Context, id string, change func(*record) error) error {
-	hold, err := m.o.Store.Lock(ctx, store.Key{Kind: "record", ID: id})
-	if err != nil {
-		return storeError(err)
+	return m.updateUnder(ctx, id, 0, change)
+}
+
+// updateUnder is update by the holder of the lock that guards the refresh token.
+func (m *Manager) updateUnder(ctx context.Context, id string, fence uint64, change func(*record) error) error {
+	for {
+		d, err := m.read(ctx, id)
+		if err != nil {
+			return err
+		}
+		changed := *d.record
+		if err := change(&changed); err != nil {
+			return err
+		}
+		err = m.write(ctx, id, &changed, terms{d.version, fence})
+		if !errors.Is(err, store.ErrChanged) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return storeError(ctx.Err())
+		}
 	}
-	defer hold.Release()
-	ctx = hold.Context()
-	d, err := m.read(ctx, id)
-	if err != nil {
-		return err
-	}
-	changed := *d.record
-	if err := change(&changed); err != nil {
-		return err
-	}
-	return m.write(ctx, id, &changed)
 }
 
 // expire ends a session and returns the refusal that says so.

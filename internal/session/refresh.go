@@ -38,6 +38,9 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 	defer hold.Release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
+	if err := m.save(ctx, id, hold.Fence()); err != nil {
+		return nil, err
+	}
 	d, err := m.read(ctx, id)
 	if err != nil {
 		return nil, err
@@ -50,59 +53,109 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 		return nil, err
 	}
 	r.PID = d.record.Person.PID
-	grant, err := m.spend(ctx, d.record.RefreshToken, r)
+	return m.refresh(ctx, spending{id: id, token: d.record.RefreshToken, hold: hold}, r)
+}
+
+// spending is the use of a session's refresh token, under the lock for that.
+type spending struct {
+	id, token string
+	hold      store.Hold
+	mark      string // that the token has been sent; "" where none is needed
+}
+
+// lost says that others may have the lock.
+func (s *spending) lost() bool { return errors.Is(context.Cause(s.hold.Context()), store.ErrLost) }
+
+// refresh spends a refresh token that nobody has spent yet.
+func (m *Manager) refresh(ctx context.Context, s spending, r helseid.Request) (*helseid.Grant, error) {
+	if err := m.markSpent(ctx, &s); err != nil {
+		return nil, err
+	}
+	grant, err := m.spend(ctx, &s, r)
 	if grant != nil && grant.RefreshToken != "" {
-		if err := m.rotate(ctx, id, grant); err != nil {
+		if err := m.rotate(ctx, &s, grant); err != nil {
 			return nil, err
 		}
+	} else {
+		m.unmark(s) // it is as good as before, or HelseID has said that it is not
 	}
-	return m.judge(ctx, id, grant, err)
+	return m.judge(ctx, &s, grant, err)
 }
 
 // spend sends the refresh token, and sends it once more when nothing at all came
 // back: the only replay there is (contract 7.3). Either HelseID never saw the
 // first, or it answers invalid_grant and the person must log in again.
-func (m *Manager) spend(ctx context.Context, refreshToken string, r helseid.Request) (*helseid.Grant, error) {
-	grant, err := m.o.HelseID.Refresh(ctx, refreshToken, r)
-	if a, ok := errors.AsType[answer](err); ok && a.NoAnswer() {
-		return m.o.HelseID.Refresh(ctx, refreshToken, r)
+func (m *Manager) spend(ctx context.Context, s *spending, r helseid.Request) (*helseid.Grant, error) {
+	grant, err := m.o.HelseID.Refresh(ctx, s.token, r)
+	if a, ok := errors.AsType[answer](err); ok && a.NoAnswer() && (s.hold == nil || !s.lost()) {
+		return m.o.HelseID.Refresh(ctx, s.token, r)
 	}
 	return grant, err
 }
 
-// rotate stores the new refresh token. A session that ended meanwhile takes no
-// new token; it is revoked instead.
-func (m *Manager) rotate(ctx context.Context, id string, g *helseid.Grant) error {
-	err := m.update(ctx, id, func(r *record) error {
+// rotate stores the new refresh token, before anybody can use it. A session that
+// ended meanwhile takes no new token; it is revoked instead. Nor does one whose
+// refresh token a later holder of the lock has replaced. A token that a shared store
+// does not take is kept in memory until it does.
+func (m *Manager) rotate(ctx context.Context, s *spending, g *helseid.Grant) error {
+	err := m.replace(ctx, s.id, s.hold.Fence(), successor{spent: s.token, token: g.RefreshToken, sent: g.Sent, lifetime: g.RefreshLifetime})
+	if own, ok := errors.AsType[*Error](err); ok && own.Kind == codeExpired {
+		return errors.Join(err, m.o.HelseID.Revoke(ctx, g.RefreshToken))
+	}
+	if m.o.Shared && storeDown(err) {
+		m.keep(s.id, successor{spent: s.token, token: g.RefreshToken, sent: g.Sent, lifetime: g.RefreshLifetime})
+	}
+	return err
+}
+
+// successor is a refresh token that HelseID gave for another.
+type successor struct {
+	spent, token string
+	sent         time.Time
+	lifetime     time.Duration
+}
+
+// errReplaced says that the record has another refresh token than the one that was spent.
+var errReplaced = errors.New("the refresh token was replaced meanwhile")
+
+// replace puts a refresh token in the place of the one that was spent for it.
+func (m *Manager) replace(ctx context.Context, id string, fence uint64, n successor) error {
+	err := m.updateUnder(ctx, id, fence, func(r *record) error {
 		if err := r.usable(time.Now()); err != nil {
 			return err
 		}
-		r.RefreshToken = g.RefreshToken
-		if g.RefreshLifetime > 0 {
-			r.Expires = expiry(g.Sent, g.RefreshLifetime)
+		if r.RefreshToken != n.spent {
+			return errReplaced // by this very token, after a write of which no answer came, or by a later one
+		}
+		r.RefreshToken = n.token
+		if n.lifetime > 0 {
+			r.Expires = expiry(n.sent, n.lifetime)
 		}
 		return nil
 	})
-	if own, ok := errors.AsType[*Error](err); ok && own.Kind == codeExpired {
-		return errors.Join(err, m.o.HelseID.Revoke(ctx, g.RefreshToken))
+	if errors.Is(err, errReplaced) || errors.Is(err, store.ErrFenced) {
+		return nil
 	}
 	return err
 }
 
 // judge turns the outcome of a refresh into the session's: a refresh token that
 // HelseID no longer takes, or a token for another person, ends it.
-func (m *Manager) judge(ctx context.Context, id string, g *helseid.Grant, err error) (*helseid.Grant, error) {
+func (m *Manager) judge(ctx context.Context, s *spending, g *helseid.Grant, err error) (*helseid.Grant, error) {
 	if err == nil {
 		return g, nil
 	}
 	if a, ok := errors.AsType[answer](err); ok && a.InvalidGrant() {
-		return nil, m.expire(ctx, id, "HelseID no longer accepts the log-in")
+		if err := m.overtaken(ctx, s); err != nil {
+			return nil, err
+		}
+		return nil, m.expire(ctx, s.id, "HelseID no longer accepts the log-in")
 	}
 	if c, ok := errors.AsType[interface {
 		error
 		OtherPerson() bool
 	}](err); ok && c.OtherPerson() {
-		return nil, errors.Join(err, m.dismiss(ctx, id, "HelseID answered for another person"))
+		return nil, errors.Join(err, m.dismiss(ctx, s.id, "HelseID answered for another person"))
 	}
 	return nil, fmt.Errorf("refreshing: %w", err)
 }
@@ -117,7 +170,7 @@ func (m *Manager) Adopt(ctx context.Context, refreshToken string, b Begin) (hand
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
-	grant, err := m.spend(ctx, refreshToken, helseid.Request{NoTenant: true})
+	grant, err := m.spend(ctx, &spending{token: refreshToken}, helseid.Request{NoTenant: true})
 	if err != nil {
 		return "", handoverRefused(err)
 	}
@@ -148,7 +201,7 @@ func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (han
 	if err := m.markUsed(ctx, id); err != nil {
 		return "", err
 	}
-	if err := m.write(ctx, id, r); err != nil {
+	if err := m.write(ctx, id, r, terms{}); err != nil {
 		return "", err
 	}
 	m.watch(id, m.o.Idle)

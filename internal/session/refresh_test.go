@@ -231,10 +231,10 @@ func TestAdopt(t *testing.T) {
 func TestEndBesidesRefresh(t *testing.T) {
 	r := newRig(t)
 	handle := r.active(t)
-	r.store.locked = func(key store.Key) {
-		r.store.locked = nil
-		if key.Kind != "record" {
-			t.Errorf("locked %s first", key.Kind)
+	r.store.change = func(key store.Key) {
+		r.store.change = nil
+		if key.Kind != session.KindRecord {
+			t.Errorf("changed %s first", key.Kind)
 		}
 		if _, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{}); err != nil {
 			t.Error(err)

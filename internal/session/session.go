@@ -44,6 +44,8 @@ const (
 	// touchEvery is how often, at most, a session's use is written down; more
 	// often where sessions end sooner, see [Manager.touch].
 	touchEvery = time.Minute
+	// touchAgain is when a use is written down that a shared store did not take.
+	touchAgain = 5 * time.Second
 	// decodedSessions bounds the decoded records kept beside the store.
 	decodedSessions = 10_000
 )
@@ -76,8 +78,12 @@ type HelseID interface {
 type Options struct {
 	Store   store.Store
 	HelseID HelseID
-	// Secret keys the hashes under which sessions are filed. If nil, a random
-	// one that lives as long as the process.
+	// Shared says that other replicas work with the same store, that it may be down
+	// while HelseID is not, and that what it says can be remembered while it tells of
+	// no change.
+	Shared bool
+	// Secret keys the hashes under which sessions are filed. It must be
+	// the same in all replicas. If nil, a random one that lives as long as the process.
 	Secret []byte
 	// Scopes are asked for at log-in.
 	Scopes []string
@@ -110,6 +116,7 @@ type Manager struct {
 	o          Options
 	decoded    *lru.Cache[string, *decoded]
 	begun      beginnings
+	unsaved    unsaved
 	background *background
 }
 
@@ -119,6 +126,8 @@ type decoded struct {
 	version uint64
 	record  *record
 	touched atomic.Int64 // Unix nanoseconds
+	// followed is set while the store tells of changes, see [Manager.known].
+	followed atomic.Pointer[following]
 }
 
 // New returns a Manager. Its end is [Manager.Close].
@@ -133,7 +142,7 @@ func New(o Options) (*Manager, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	cache, err := lru.New[string, *decoded](decodedSessions)
+	cache, err := lru.NewWithEvict(decodedSessions, func(_ string, d *decoded) { d.unfollow() })
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +165,7 @@ type Session struct {
 // Everything but an active session is an [*Error].
 func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, error) {
 	id := m.ID(handle)
-	d, err := m.read(ctx, id)
+	d, err := m.known(ctx, id)
 	if err != nil {
 		return Session{}, err
 	}
@@ -180,13 +189,22 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 	if now.Sub(time.Unix(0, d.touched.Load())) < min(touchEvery, m.o.Idle/10) {
 		return nil
 	}
-	if err := m.endIdle(ctx, id); err != nil {
-		return err
+	err := m.endIdle(ctx, id)
+	if err == nil {
+		err = m.markUsed(ctx, id)
 	}
-	if err := m.markUsed(ctx, id); err != nil {
+	if m.o.Shared && storeDown(err) {
+		// Whoever has a good token goes on; it is noted when the store is back.
+		d.touched.Store(now.Add(touchAgain - min(touchEvery, m.o.Idle/10)).UnixNano())
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	d.touched.Store(now.UnixNano())
+	if m.o.Shared {
+		m.watchToo(id)
+	}
 	return nil
 }
 

@@ -1,0 +1,261 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"sfm-sidecar/internal/store"
+)
+
+// What is different with a store that replicas share, and that may be down while
+// HelseID is not:
+//
+//   - what was read of a session is good until the store tells of a change;
+//   - that a refresh token is sent is written down before. Whoever finds that note
+//     beside the very same token does not send it again: its successor is in the
+//     memory of another replica, or on its way;
+//   - a successor that the store did not take stays in memory, and is written as
+//     soon as that works again.
+
+const (
+	// followedLife is how long a record is believed without being read again.
+	followedLife = time.Minute
+	// spentLife is how long a refresh token that was sent is not sent by others: longer
+	// than the exchange may take. After that its sender is taken for dead, and the token
+	// is sent once more, as after any request without an answer (contract 7.3).
+	spentLife = exchangeLimit + 20*time.Second
+	// saveEvery is how often the store is offered what it did not take, saveLimit how
+	// long one try may take.
+	saveEvery = time.Second
+	saveLimit = 10 * time.Second
+	// tryAgain is what an EPJ is told to wait.
+	tryAgain = 2 * time.Second
+)
+
+// following is a record of which the store tells changes.
+type following struct {
+	changed <-chan struct{}
+	stop    func()
+	until   time.Time
+}
+
+func (d *decoded) unfollow() {
+	if f := d.followed.Swap(nil); f != nil {
+		f.stop()
+	}
+}
+
+// current says that the record is what stands in the store, as far as is known.
+func (d *decoded) current() bool {
+	f := d.followed.Load()
+	if f == nil || time.Now().After(f.until) {
+		return false
+	}
+	select {
+	case <-f.changed:
+		return false
+	default:
+		return true
+	}
+}
+
+// known is read for the way of a call: a record that did not change costs no call of
+// a shared store, and one that was good is used on while the store is down. Its
+// tokens run out by themselves, and no other is to be had until the store is back.
+func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
+	if !m.o.Shared {
+		return m.read(ctx, id)
+	}
+	before, ok := m.decoded.Get(id)
+	if ok && before.current() {
+		return before, nil
+	}
+	d, err := m.follow(ctx, id)
+	if storeDown(err) && ok && before.record.usable(time.Now()) == nil {
+		return before, nil
+	}
+	return d, err
+}
+
+// follow reads a record and is told of its changes from then on.
+func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
+	// Watched before it is read: a change between the two is not missed.
+	changed, stop, err := m.o.Store.Watch(context.WithoutCancel(ctx), sessionKey(id))
+	if err != nil {
+		return nil, storeError(err)
+	}
+	d, err := m.read(ctx, id)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	if before := d.followed.Swap(&following{changed, stop, time.Now().Add(followedLife)}); before != nil {
+		before.stop()
+	}
+	if held, ok := m.decoded.Peek(id); !ok || held != d {
+		d.unfollow() // it left meanwhile
+	}
+	return d, nil
+}
+
+func spentKey(id string) store.Key { return store.Key{Kind: "spent", ID: id} }
+
+// markSpent writes down that a refresh token is about to be sent, or refuses one that
+// was sent already.
+func (m *Manager) markSpent(ctx context.Context, s *spending) error {
+	if !m.o.Shared {
+		return nil
+	}
+	e, err := m.o.Store.Get(ctx, spentKey(s.id))
+	if err != nil && !errors.Is(err, store.ErrMissing) {
+		return storeError(err)
+	}
+	hash := m.ID(s.token)
+	if sent, _, _ := strings.Cut(string(e.Value), " "); err == nil && sent == hash {
+		return &Error{Kind: codeStore, Text: "the log-in is being renewed by another replica, which could not store the outcome yet", after: tryAgain}
+	}
+	s.mark = hash + " " + rand.Text()
+	err = m.o.Store.PutFenced(ctx, spentKey(s.id), []byte(s.mark), spentLife, s.hold.Fence())
+	if err == nil && s.lost() {
+		err = store.ErrLost
+	}
+	if err != nil {
+		m.unmark(*s) // it may stand there, and the token was not sent
+		return storeError(err)
+	}
+	return nil
+}
+
+// unmark removes a note of this process: the token may be sent again. While the store
+// is down that waits.
+func (m *Manager) unmark(s spending) {
+	if s.mark == "" {
+		return
+	}
+	remove := func(ctx context.Context) error {
+		e, err := m.o.Store.Get(ctx, spentKey(s.id))
+		if errors.Is(err, store.ErrMissing) || err == nil && string(e.Value) != s.mark {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return m.o.Store.Delete(ctx, spentKey(s.id))
+	}
+	if attempting(context.Background(), remove) != nil {
+		m.insist(spentLife, remove)
+	}
+}
+
+// attempting is one try at something that the store may refuse.
+func attempting(parent context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(parent, saveLimit)
+	defer cancel()
+	return do(ctx)
+}
+
+// insist does something in the background, again and again until it works, but not
+// longer than limit. The end of the Manager leaves it one more try.
+func (m *Manager) insist(limit time.Duration, do func(context.Context) error) {
+	m.background.start(func() {
+		end := time.NewTimer(limit)
+		defer end.Stop()
+		again := time.NewTicker(saveEvery)
+		defer again.Stop()
+		for {
+			if attempting(m.background.ctx, do) == nil {
+				return
+			}
+			select {
+			case <-again.C:
+			case <-end.C:
+				return
+			case <-m.background.ctx.Done():
+				_ = attempting(context.Background(), do)
+				return
+			}
+		}
+	})
+}
+
+// unsaved are refresh tokens that the store did not take, by session. The zero value
+// is ready.
+type unsaved struct {
+	mu     sync.Mutex // guards tokens
+	tokens map[string]successor
+}
+
+func (u *unsaved) get(id string) (successor, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n, ok := u.tokens[id]
+	return n, ok
+}
+
+// put keeps a token; the zero one removes what is kept.
+func (u *unsaved) put(id string, n successor) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if n.token == "" {
+		delete(u.tokens, id)
+		return
+	}
+	if u.tokens == nil {
+		u.tokens = make(map[string]successor)
+	}
+	u.tokens[id] = n
+}
+
+// keep has a refresh token written as soon as the store takes it. Meanwhile nobody
+// refreshes the session.
+func (m *Manager) keep(id string, n successor) {
+	m.unsaved.put(id, n)
+	m.insist(remembered, func(ctx context.Context) error {
+		hold, err := m.o.Store.Lock(ctx, store.Key{Kind: KindRefresh, ID: id})
+		if err != nil {
+			return err
+		}
+		defer hold.Release()
+		err = m.save(ctx, id, hold.Fence())
+		if storeDown(err) {
+			return err
+		}
+		return nil
+	})
+}
+
+// save writes what this process could not write before. It is called with the lock
+// for refreshes held. An error of a session that has ended is not its business.
+func (m *Manager) save(ctx context.Context, id string, fence uint64) error {
+	n, ok := m.unsaved.get(id)
+	if !ok {
+		return nil
+	}
+	err := m.replace(ctx, id, fence, n)
+	if storeDown(err) {
+		return err
+	}
+	m.unsaved.put(id, successor{})
+	if err != nil { // it has ended
+		m.revokeLater(n.token)
+	}
+	return nil
+}
+
+// overtaken says that a refresh token which HelseID does not know any more was
+// replaced by somebody else, so that the session goes on with another. That happens to
+// who loses the lock, or finds a store that forgot what it was told last.
+func (m *Manager) overtaken(ctx context.Context, s *spending) error {
+	d, err := m.read(ctx, s.id)
+	if err != nil {
+		return err
+	}
+	if d.record.usable(time.Now()) == nil && d.record.RefreshToken != s.token {
+		return &Error{Kind: codeStore, Text: "another replica has renewed the log-in meanwhile", after: tryAgain}
+	}
+	return nil
+}
