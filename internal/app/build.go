@@ -18,6 +18,7 @@ import (
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
 	"sfm-sidecar/internal/telemetry"
 	"sfm-sidecar/internal/tenantmap"
 	"sfm-sidecar/internal/tokencache"
@@ -38,7 +39,8 @@ type house struct {
 	key      *dpop.Key // nil with SFM_API=v1
 	keys     *helseid.KeyRing
 	helseID  *helseid.Client
-	store    sessionStore
+	store    store.Store
+	shared   *store.Redis // the same, where replicas share it
 	sessions *session.Manager
 	tenants  *tenantmap.Map
 	registry *registry
@@ -76,7 +78,7 @@ func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
 	}
 	h.metrics.CacheEntries(h.cache.Entries)
 	h.metrics.ClientKeyNotAfter(func() time.Time { return h.keys.Current().NotAfter() })
-	h.metrics.Sessions(func() int { return h.store.Len(session.KindUsed) })
+	h.metrics.Sessions(h.countSessions)
 	return h, nil
 }
 
@@ -136,7 +138,7 @@ func (h *house) buildHelseID() (err error) {
 func (h *house) buildSessions(port string) (err error) {
 	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
 	h.sessions, err = session.New(session.Options{
-		Store: countedStore{h.store, h.metrics.StoreError}, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
+		Store: countedStore{h.store, h.metrics.StoreError}, Shared: h.shared != nil, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
 		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,

@@ -19,15 +19,12 @@ import (
 	"sfm-sidecar/internal/store"
 )
 
-// sessionStore is where sessions are kept.
-type sessionStore interface {
-	store.Store
-	Len(kind string) int
-}
-
 // buildStore opens where sessions are kept. A key store that does not answer is a
 // fault of the configuration: whoever asked for it would believe log-ins kept.
 func (h *house) buildStore() error {
+	if h.cfg.Keep.Shared() {
+		return h.openShared()
+	}
 	if h.cfg.Keep.SessionStore != config.StoreKeyring {
 		h.store = store.NewMemory()
 		return nil
@@ -57,8 +54,13 @@ func (h *house) buildStore() error {
 
 // closeStore ends a store that writes in the background.
 func (h *house) closeStore() {
-	if kept, ok := h.store.(*store.Keyring); ok {
+	switch kept := h.store.(type) {
+	case *store.Keyring:
 		kept.Close()
+	case *store.Redis:
+		if err := kept.Close(); err != nil {
+			h.log.Debug("closing the shared store", "cause", err)
+		}
 	}
 }
 

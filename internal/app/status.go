@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sfm-sidecar/internal/control"
-	"sfm-sidecar/internal/session"
 	"sfm-sidecar/internal/telemetry"
 	"sfm-sidecar/internal/tenantmap"
 )
@@ -67,7 +66,7 @@ func (h *house) keyState() control.ClientKey {
 func (h *house) logIns() control.LogIns {
 	open, lost := h.sfm.keeper.Count()
 	return control.LogIns{
-		Count: h.store.Len(session.KindUsed), NearestEnd: h.sessions.NearestEnd(), SFMOpen: open, SFMLost: lost,
+		Count: h.countSessions(), NearestEnd: h.sessions.NearestEnd(), SFMOpen: open, SFMLost: lost,
 	}
 }
 

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+)
+
+// openShared opens the store that replicas share. One that does not answer just now
+// is no fault: it may come back, and readiness does not depend on it. One that is used
+// with other keys is: every log-in there would be unknown here.
+func (h *house) openShared() error {
+	keys := h.cfg.Keep.StoreKeys()
+	shared, err := store.OpenRedis(store.RedisOptions{
+		URL: h.cfg.Keep.Store.Reveal(), Keys: keys, Space: sharedSpace(h.cfg),
+		Timeout: h.cfg.Keep.StoreTimeout, Roots: h.roots,
+		Warn: func(what string, err error) {
+			if err == nil {
+				h.log.Info("the store of all replicas", "what", what)
+				return
+			}
+			h.warn("the store of all replicas", slog.String("what", what), slog.String("cause", err.Error()))
+		},
+	})
+	if err != nil {
+		return config.Faults{{Variable: "SIDECAR_STORE", Problem: "can't be used: " + err.Error(), Mend: "see SIDECAR_STORE in docs/configuration.md"}}
+	}
+	h.store, h.shared = shared, shared
+	// Replicas whose lists of keys begin differently have the last one in common.
+	h.kept.Secret, err = hkdf.Key(sha256.New, keys[len(keys)-1], nil, "sfm-sidecar session handles", 32)
+	if err != nil {
+		return fmt.Errorf("deriving a key: %w", err)
+	}
+	return h.checkShared()
+}
+
+// checkShared looks whether the store can be used at all.
+func (h *house) checkShared() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*h.cfg.Keep.StoreTimeout)
+	defer cancel()
+	err := h.shared.Check(ctx)
+	if errors.Is(err, store.ErrOtherKeys) {
+		return config.Faults{{
+			Variable: "SIDECAR_STORE_KEY", Problem: "ends with another key than that of the sidecars which use the store",
+			Mend: "give all of them the same last key; to begin anew with another, stop them and wait a day, or use another database",
+		}}
+	}
+	if err != nil {
+		h.warn("the store of all replicas can't be used; log-ins wait for it", slog.String("cause", err.Error()))
+	}
+	return nil
+}
+
+// sharedSpace keeps clients apart that share a server and keys: their log-ins are not
+// each other's, and a log-in on other terms can't be refreshed on these.
+func sharedSpace(c *config.Config) string {
+	sum := sha256.New()
+	for _, part := range []string{c.HelseID.Issuer, c.HelseID.ClientID, loginTerms(c)} {
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return string(sum.Sum(nil))
+}
+
+// countSessions is how many sessions there are, or, where replicas share them, how many
+// this one looks after: to count those of all would mean to list them.
+func (h *house) countSessions() int {
+	if counter, ok := h.store.(store.Counter); ok {
+		return counter.Len(session.KindUsed)
+	}
+	return h.sessions.Known()
+}
