@@ -107,7 +107,7 @@ func (h *house) buildRoots() error {
 
 func (h *house) buildKeys() (err error) {
 	if h.cfg.SFM.API == config.APIv2 {
-		if h.key, err = h.kept.dpopKey(); err != nil {
+		if h.key, err = h.dpopKey(); err != nil {
 			return fmt.Errorf("making the DPoP key: %w", err)
 		}
 	}
@@ -190,8 +190,12 @@ func (h *house) buildTenants() (err error) {
 
 func (h *house) buildCache() (err error) {
 	keep := h.cfg.Keep
+	var shared *tokencache.Shared
+	if h.shared != nil {
+		shared = &tokencache.Shared{Store: countedStore{h.store, h.metrics.StoreError}, Now: h.helseID.Now, Failed: h.tokenNotShared}
+	}
 	h.cache, err = tokencache.New(tokencache.Options{
-		Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
+		Shared: shared, Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
 		Wait: h.cfg.HelseID.Timeout, FetchTimeout: fetchTimeout, Observe: h.metrics.TokenCache,
 		Keep: func(k tokencache.Key) bool { return h.sfm.keeps(k) },
 		Minted: func(k tokencache.Key, _ *tokencache.Token) {

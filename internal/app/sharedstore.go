@@ -68,6 +68,11 @@ func sharedSpace(c *config.Config) string {
 	return string(sum.Sum(nil))
 }
 
+// tokenNotShared tells that each replica fetches for itself.
+func (h *house) tokenNotShared(err error) {
+	h.log.Debug("a token could not be shared", "cause", err)
+}
+
 // countSessions is how many sessions there are, or, where replicas share them, how many
 // this one looks after: to count those of all would mean to list them.
 func (h *house) countSessions() int {

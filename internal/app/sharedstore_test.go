@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"sfm-sidecar/internal/app"
+	"sfm-sidecar/internal/simulator"
 )
 
 // sharedServer is a Redis of the test's own, which ends with it.
@@ -106,6 +109,12 @@ func TestReplicasShareLogIns(t *testing.T) {
 	if n := a.sim.Reuses(); n != 0 {
 		t.Errorf("%d refresh tokens were used twice", n)
 	}
+	if n, shared := len(a.refreshes()), b.cache("shared"); n != 3 || shared != 3 {
+		t.Errorf("%d refreshes for three tenants at two replicas, %v tokens taken from the other", n, shared)
+	}
+	if n := a.dpopKeys(); n != 1 {
+		t.Errorf("%d DPoP keys in a fleet", n)
+	}
 	for _, op := range a.sim.Ledger() {
 		if !op.Accepted || op.Subject != "sub-7f3b2c90" {
 			t.Errorf("SFM saw %s: %s", op.Subject, op.Refusal)
@@ -136,3 +145,84 @@ func TestReplicaWithAnotherKey(t *testing.T) {
 	}
 }
 
+// However many replicas need a token at once, HelseID is asked for it once.
+func TestReplicasFetchOnce(t *testing.T) {
+	t.Parallel()
+	server := startShared(t)
+	fleet := []*world{newWorld(t, setup{env: append(server.env(),
+		"HELSEID_GRANT=client-credentials", "SIDECAR_UNSAFE_NO_CALLER_KEY=true")})}
+	for range 3 {
+		fleet = append(fleet, fleet[0].replica())
+	}
+	var all sync.WaitGroup
+	for _, w := range fleet {
+		for tenant := range 5 {
+			for range 4 {
+				r := w.request(http.MethodGet, "/basis/Task", "", headers("", simulator.Tenants()[tenant])...)
+				all.Go(func() {
+					if a, err := w.do(r); err != nil || a.status != http.StatusOK {
+						t.Errorf("%v: %d %s", err, a.status, a.header.Get("Sidecar-Error"))
+					}
+				})
+			}
+		}
+	}
+	all.Wait()
+	granted := 0
+	for _, r := range fleet[0].sim.TokenRequests() {
+		if r.Outcome == "granted" {
+			granted++
+		}
+	}
+	if keys := fleet[0].dpopKeys(); granted != 5 || keys != 1 {
+		t.Errorf("%d tokens were fetched for 5 tenants, with %d DPoP keys", granted, keys)
+	}
+	names := server.cli("KEYS", "*")
+	for _, tenant := range simulator.Tenants()[:5] {
+		if strings.Contains(names, tenant.Parent) || strings.Contains(names, tenant.Journal) {
+			t.Error("a tenant stands in the store in clear")
+		}
+	}
+}
+
+// While the store is down, machines ask for themselves, who has a token goes on, and
+// what needs a refresh waits, without a refresh token being sent twice.
+func TestStoreDown(t *testing.T) {
+	t.Parallel()
+	server := startShared(t)
+	a := newWorld(t, setup{env: append(server.env(),
+		"HELSEID_GRANT=user,client-credentials", "SIDECAR_UNSAFE_NO_CALLER_KEY=true")})
+	b := a.replica()
+	handle := a.logIn("lege")
+	machine := func(w *world, tenant int) answer {
+		return w.send(w.request(http.MethodGet, "/basis/Task", "",
+			append(headers("", simulator.Tenants()[tenant]), "Sfm-Grant", "client-credentials")...))
+	}
+	for _, w := range []*world{a, a, b, b} { // the second call is told of changes
+		w.wantCode(w.call(handle, 0), "")
+		w.wantCode(machine(w, 0), "")
+	}
+	server.signal(syscall.SIGSTOP)
+	for _, w := range []*world{a, b} {
+		begun := time.Now()
+		w.wantCode(w.call(handle, 0), "")
+		w.wantCode(machine(w, 0), "")
+		if took := time.Since(begun); took > 200*time.Millisecond {
+			t.Errorf("tokens in memory took %v", took)
+		}
+		w.wantCode(machine(w, 1), "")
+		refused := w.call(handle, 1)
+		w.wantCode(refused, "store-unavailable")
+		if p := problemOf(t, refused); !p.Retryable {
+			t.Error("it may be tried again")
+		}
+	}
+	server.signal(syscall.SIGCONT)
+	for _, w := range []*world{a, b} {
+		eventually(t, "the store is used again", func() bool { return w.call(handle, 1).status == http.StatusOK })
+		w.wantCode(w.call(handle, 2), "")
+	}
+	if n := a.sim.Reuses(); n != 0 {
+		t.Errorf("%d refresh tokens were used twice", n)
+	}
+}

@@ -24,6 +24,8 @@ import (
 const (
 	// followedLife is how long a record is believed without being read again.
 	followedLife = time.Minute
+	// leftAlone is how long a call is not made to ask a store that failed for another.
+	leftAlone = time.Second
 	// spentLife is how long a refresh token that was sent is not sent by others: longer
 	// than the exchange may take. After that its sender is taken for dead, and the token
 	// is sent once more, as after any request without an answer (contract 7.3).
@@ -43,11 +45,13 @@ type following struct {
 	until   time.Time
 }
 
-func (d *decoded) unfollow() {
-	if f := d.followed.Swap(nil); f != nil {
-		f.stop()
+func (d *decoded) followBy(f *following) {
+	if before := d.followed.Swap(f); before != nil {
+		before.stop()
 	}
 }
+
+func (d *decoded) unfollow() { d.followBy(nil) }
 
 // current says that the record is what stands in the store, as far as is known.
 func (d *decoded) current() bool {
@@ -76,6 +80,8 @@ func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
 	}
 	d, err := m.follow(ctx, id)
 	if storeDown(err) && ok && before.record.usable(time.Now()) == nil {
+		// Not every call shall wait for a store that says nothing.
+		before.followBy(&following{stop: func() {}, until: time.Now().Add(leftAlone)})
 		return before, nil
 	}
 	return d, err
@@ -93,9 +99,7 @@ func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
 		stop()
 		return nil, err
 	}
-	if before := d.followed.Swap(&following{changed, stop, time.Now().Add(followedLife)}); before != nil {
-		before.stop()
-	}
+	d.followBy(&following{changed, stop, time.Now().Add(followedLife)})
 	if held, ok := m.decoded.Peek(id); !ok || held != d {
 		d.unfollow() // it left meanwhile
 	}

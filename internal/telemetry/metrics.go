@@ -134,7 +134,7 @@ func (m *Metrics) TokenRequest(ctx context.Context, grant, outcome string, took 
 	observe(ctx, m.tokenTimes.WithLabelValues(grant), took)
 }
 
-// TokenCache counts how a call came by its token: hit, joined, fetched or renewed.
+// TokenCache counts how a call came by its token: hit, joined, fetched, shared or renewed.
 func (m *Metrics) TokenCache(result string) { m.cache.WithLabelValues(result).Inc() }
 
 // NonceChallenge counts an answer of HelseID or SFM that asked for another nonce.

@@ -16,9 +16,10 @@ type flight struct {
 	mint    Mint
 	renewal bool // for a token that was good; guarded by Cache.mu
 
-	done  chan struct{} // closed when the two below are set
-	entry *entry
-	err   error
+	done   chan struct{} // closed when what follows is set
+	entry  *entry
+	err    error
+	shared bool // another replica had fetched it
 }
 
 // launch starts a flight. Its context has the values of the caller's and outlives it. It is called with mu held.
@@ -44,7 +45,7 @@ func (c *Cache) fly(ctx context.Context, f *flight) {
 		}
 		c.land(f, token, err)
 	}()
-	token, err = f.mint(ctx)
+	token, err = c.obtainShared(ctx, f)
 }
 
 // explained says what it means that a flight's own context has ended. An error of its own meaning stays as it is; but

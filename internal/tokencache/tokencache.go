@@ -109,7 +109,7 @@ type Options struct {
 	// Wall is the wall clock, the same that Token.Sent is read from; its monotonic reading is ignored. If nil, time.Now.
 	Wall func() time.Time
 	// Observe is told how a call got its token: "hit" (one that was held), "joined" (from a flight that was under way),
-	// "fetched" (from a flight of its own); and "renewed" for each token that was replaced while it was good. Calls
+	// "fetched" (from a flight of its own), "shared" (from one that found what another replica had fetched); and "renewed" for each token that was replaced while it was good. Calls
 	// that got no token are not told. If nil, nobody is told.
 	Observe func(result string)
 	// Jitter gives a random number in [0, 1). If nil, math/rand/v2.
@@ -120,6 +120,8 @@ type Options struct {
 	// Minted is told of every token that comes to be held, fetched or renewed. It is called in the
 	// flight's goroutine, after those who waited were told, and may call into the cache. If nil, nobody is told.
 	Minted func(Key, *Token)
+	// Shared is the second level, which other replicas use, too. If nil, there is none.
+	Shared *Shared
 }
 
 // Cache keeps tokens. It is safe for concurrent use. [Cache.Close] ends it.
@@ -137,7 +139,13 @@ type Cache struct {
 	flying    map[string]int              // fetches under way by Subject, those no longer listed in flights too
 	subjects  map[string]map[Key]struct{} // the keys in entries, by Subject
 	refusals  *lru.Cache[Key, refusal]
-	forgotten *lru.Cache[Key, time.Time]
+	forgotten *lru.Cache[Key, dropped]
+}
+
+// dropped is a token that was forgotten, and when.
+type dropped struct {
+	at    time.Time
+	token string
 }
 
 // refusal is a permanent error that is repeated until some moment without asking again.
@@ -179,7 +187,7 @@ func New(opts Options) (*Cache, error) {
 	var err, errRefusals, errForgotten error
 	c.entries, err = lru.NewWithEvict(opts.Entries, c.evicted)
 	c.refusals, errRefusals = lru.New[Key, refusal](maxRefusals)
-	c.forgotten, errForgotten = lru.New[Key, time.Time](maxForgotten)
+	c.forgotten, errForgotten = lru.New[Key, dropped](maxForgotten)
 	if err := errors.Join(err, errRefusals, errForgotten); err != nil {
 		return nil, fmt.Errorf("making a token cache: %w", err)
 	}
@@ -191,9 +199,10 @@ type Source string
 
 // The sources of a token, as [Options.Observe] is told them.
 const (
-	Hit     Source = "hit"     // it was held
-	Joined  Source = "joined"  // from a flight that was under way
-	Fetched Source = "fetched" // from a flight of its own
+	Hit      Source = "hit"     // it was held
+	Joined   Source = "joined"  // from a flight that was under way
+	Fetched  Source = "fetched" // from a flight of its own
+	SharedBy Source = "shared"  // from a flight of its own, which found what another replica had fetched
 )
 
 // Token gives a good token for the key: the one that is held, or one that mint fetches. It waits at most
@@ -270,6 +279,9 @@ func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*
 	if joined {
 		return f.entry.token, Joined, nil
 	}
+	if f.shared {
+		return f.entry.token, SharedBy, nil
+	}
 	return f.entry.token, Fetched, nil
 }
 
@@ -303,10 +315,10 @@ func (c *Cache) Forget(k Key, t *Token) bool {
 		return true
 	}
 	now := time.Now()
-	if last, ok := c.forgotten.Get(k); ok && now.Sub(last) < forgetPause {
+	if last, ok := c.forgotten.Get(k); ok && now.Sub(last.at) < forgetPause {
 		return false
 	}
-	c.forgotten.Add(k, now)
+	c.forgotten.Add(k, dropped{now, t.AccessToken})
 	c.entries.Remove(k)
 	return true
 }
@@ -323,6 +335,7 @@ func (c *Cache) ForgetSubject(subject string) {
 	}
 	for k := range c.subjects[subject] {
 		c.entries.Remove(k)
+		c.unshare(k)
 	}
 	for _, k := range c.refusals.Keys() {
 		if k.Subject == subject {

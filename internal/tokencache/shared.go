@@ -1,0 +1,172 @@
+package tokencache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"sfm-sidecar/internal/store"
+)
+
+// Shared is what replicas have in common: a token that one fetched is good for all,
+// and of many that need one at the same time one fetches it. A call that finds a good
+// token in memory never comes here. While the store is down, each replica fetches for
+// itself.
+type Shared struct {
+	// Store seals what it keeps, and hashes the names.
+	Store store.Store
+	// Now is the time as all replicas see it, whatever their own clocks say. If nil,
+	// time.Now.
+	Now func() time.Time
+	// Failed is told what the store did not do. If nil, nobody is.
+	Failed func(error)
+}
+
+const (
+	kindToken = "token"
+	// forgetLimit bounds the removal of what nobody waits for.
+	forgetLimit = 5 * time.Second
+)
+
+// stored is a token as it is shared. Sent is by the common time.
+type stored struct {
+	AccessToken string        `json:"access_token"`
+	Type        string        `json:"type"`
+	Sent        time.Time     `json:"sent"`
+	Lifetime    time.Duration `json:"lifetime"`
+	Last        bool          `json:"last,omitempty"`
+}
+
+func (s *Shared) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+func (s *Shared) failed(err error) {
+	if s.Failed != nil && err != nil && !errors.Is(err, store.ErrMissing) && !errors.Is(err, store.ErrFenced) {
+		s.Failed(err)
+	}
+}
+
+// name files a key's token. All of the key is in it, and each part stays apart.
+func (s *Shared) name(k Key) store.Key {
+	id, err := json.Marshal(k)
+	if err != nil {
+		panic("BUG: " + err.Error()) // a structure of strings
+	}
+	return store.Key{Kind: kindToken, ID: string(id)}
+}
+
+// get is the token of a key, or nil. The error is the store's.
+func (s *Shared) get(ctx context.Context, k Key) (*Token, error) {
+	e, err := s.Store.Get(ctx, s.name(k))
+	if errors.Is(err, store.ErrMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var t stored
+	if json.Unmarshal(e.Value, &t) != nil {
+		return nil, nil // as good as missing
+	}
+	// By the clock of this process; without a monotonic reading, which was another's.
+	sent := time.Now().Round(0).Add(-s.now().Sub(t.Sent))
+	return &Token{AccessToken: t.AccessToken, Type: t.Type, Sent: sent, Lifetime: t.Lifetime, Last: t.Last}, nil
+}
+
+// put shares a token for the rest of its life.
+func (s *Shared) put(ctx context.Context, k Key, t *Token, fence uint64) error {
+	left := t.Lifetime - time.Since(t.Sent)
+	if left <= 0 {
+		return nil
+	}
+	value, err := json.Marshal(stored{t.AccessToken, t.Type, s.now().Add(-time.Since(t.Sent)).Round(0), t.Lifetime, t.Last})
+	if err != nil {
+		return err
+	}
+	return s.Store.PutFenced(ctx, s.name(k), value, left, fence)
+}
+
+// obtainShared gives a flight its token: one that another replica fetched, or one
+// that this one fetches while the others wait.
+func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
+	s := c.opts.Shared
+	if s == nil {
+		return f.mint(ctx)
+	}
+	found, err := s.get(ctx, f.key)
+	if err == nil && c.welcome(f, found) {
+		f.shared = true
+		return found, nil
+	}
+	if err != nil { // HelseID is asked as if there were no others
+		s.failed(err)
+		return f.mint(ctx)
+	}
+	hold, err := s.Store.Lock(ctx, s.name(f.key))
+	if err != nil {
+		s.failed(err)
+		return f.mint(ctx)
+	}
+	defer hold.Release()
+	if found, err = s.get(ctx, f.key); err == nil && c.welcome(f, found) {
+		f.shared = true
+		return found, nil
+	}
+	token, err := f.mint(ctx)
+	if err != nil || token == nil {
+		return token, err
+	}
+	if c.listed(f) { // not one whose session was ended meanwhile
+		s.failed(s.put(ctx, f.key, token, hold.Fence()))
+	}
+	return token, nil
+}
+
+// welcome says whether a token that others fetched is what a flight is for: not the
+// one that the receiver refused, and, where one is held that is still good, one that
+// need not be renewed itself.
+func (c *Cache) welcome(f *flight, t *Token) bool {
+	if t == nil {
+		return false
+	}
+	e, err := c.newEntry(f, t)
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.forgotten.Get(f.key); ok && last.token == t.AccessToken {
+		return false
+	}
+	held, ok := c.entries.Peek(f.key)
+	if !ok || c.age(held) == expired {
+		return true
+	}
+	return held.token.AccessToken != t.AccessToken && c.age(e) == fresh
+}
+
+// listed says whether a flight's token will be kept.
+func (c *Cache) listed(f *flight) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flights[f.key] == f
+}
+
+// unshare removes a token from the store, behind the back of whoever forgets it: the
+// end of its life would do that, too.
+func (c *Cache) unshare(k Key) {
+	s := c.opts.Shared
+	if s == nil || c.life.Err() != nil {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(c.life, forgetLimit)
+		defer cancel()
+		s.failed(s.Store.Delete(ctx, s.name(k)))
+	}()
+}
