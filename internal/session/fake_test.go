@@ -167,18 +167,18 @@ func (r refused) OtherPerson() bool { return r.other }
 // fakeStore is a store that a test can break, or look into at a certain moment.
 type fakeStore struct {
 	*store.Memory
-	down   bool
+	down   atomic.Bool
 	locked func(store.Key) // before a lock is asked for
 	put    func(store.Key) // after an entry was written
 	change func(store.Key) // before an entry is changed
 	// full refuses writes alone.
-	full bool
+	full atomic.Bool
 }
 
 var errDown = errors.New("the store is down")
 
 func (f *fakeStore) err() error {
-	if f.down {
+	if f.down.Load() {
 		return errDown
 	}
 	return nil
@@ -190,7 +190,7 @@ func (f *fakeStore) Get(ctx context.Context, key store.Key) (store.Entry, error)
 }
 
 func (f *fakeStore) Put(ctx context.Context, key store.Key, value []byte, ttl time.Duration) error {
-	if f.down {
+	if f.down.Load() {
 		return errDown
 	}
 	err := f.Memory.Put(ctx, key, value, ttl)
@@ -204,7 +204,7 @@ func (f *fakeStore) PutIf(ctx context.Context, key store.Key, value []byte, ttl 
 	if f.change != nil {
 		f.change(key)
 	}
-	if f.down || f.full {
+	if f.down.Load() || f.full.Load() {
 		return errDown
 	}
 	err := f.Memory.PutIf(ctx, key, value, ttl, version)
@@ -218,7 +218,7 @@ func (f *fakeStore) PutFencedIf(ctx context.Context, key store.Key, value []byte
 	if f.change != nil {
 		f.change(key)
 	}
-	if f.down || f.full {
+	if f.down.Load() || f.full.Load() {
 		return errDown
 	}
 	err := f.Memory.PutFencedIf(ctx, key, value, ttl, fence, version)
@@ -237,7 +237,7 @@ func (f *fakeStore) Delete(ctx context.Context, key store.Key) error {
 }
 
 func (f *fakeStore) Take(ctx context.Context, key store.Key) ([]byte, error) {
-	if f.down {
+	if f.down.Load() {
 		return nil, errDown
 	}
 	return f.Memory.Take(ctx, key)
@@ -252,7 +252,7 @@ func (f *fakeStore) Lock(ctx context.Context, key store.Key) (store.Hold, error)
 	if f.locked != nil {
 		f.locked(key)
 	}
-	if f.down {
+	if f.down.Load() {
 		return nil, errDown
 	}
 	return f.Memory.Lock(ctx, key)

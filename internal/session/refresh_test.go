@@ -292,7 +292,7 @@ func TestStoreDown(t *testing.T) {
 		"Logout":   func() error { _, err := r.Logout(t.Context(), "link"); return err },
 		"Adopt":    func() error { _, err := r.Adopt(t.Context(), "rt-0", session.Begin{}); return err },
 	}
-	r.store.down = true
+	r.store.down.Store(true)
 	for name, call := range calls {
 		err := call()
 		wantCode(t, err, "store-unavailable", "")
@@ -300,7 +300,7 @@ func TestStoreDown(t *testing.T) {
 			t.Errorf("%s: %v may be remembered, or hides its cause", name, err)
 		}
 	}
-	r.store.down = false
+	r.store.down.Store(false)
 	if _, err := r.ByHandle(t.Context(), handle, ""); err != nil {
 		t.Errorf("the session did not survive: %v", err)
 	}

@@ -1,0 +1,251 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+)
+
+// newFleet is two replicas with one HelseID and one store, which each reaches by a
+// way of its own.
+func newFleet(t *testing.T) (a, b *rig) {
+	helseID, shared := newFake(t), store.NewMemory()
+	replica := func() *rig {
+		r := &rig{helseID: helseID, store: &fakeStore{Memory: shared}}
+		m, err := session.New(session.Options{
+			Store: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
+			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
+			Ended: func(id string) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.ended = append(r.ended, id)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Manager = m
+		return r
+	}
+	return replica(), replica()
+}
+
+// refresh fails the test unless the refresh ends as it should; "" = well.
+func (r *rig) refresh(t *testing.T, handle, code string) {
+	t.Helper()
+	_, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{})
+	if code == "" && err != nil {
+		t.Error(err)
+	} else if code != "" {
+		wantCode(t, err, code, "")
+	}
+}
+
+func TestReplicasKnowEachSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		for range 5 {
+			a.refresh(t, handle, "")
+			b.refresh(t, handle, "")
+		}
+		for _, r := range []*rig{a, b} {
+			if _, err := r.ByHandle(t.Context(), handle, ""); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := b.End(t.Context(), handle, "", false); err != nil {
+			t.Fatal(err)
+		}
+		_, err := a.ByHandle(t.Context(), handle, "")
+		wantCode(t, err, "session-expired", "")
+		if !slices.Contains(a.ended, a.ID(handle)) {
+			t.Error("the other replica's tokens are not forgotten")
+		}
+		if got := a.helseID.revoked; len(got) != 1 || got[0] != "rt-10" {
+			t.Errorf("revoked %v, want the last token once", got)
+		}
+	})
+}
+
+// A refresh token whose successor the store did not take is not sent again by
+// anybody, and the session goes on when the store works again.
+func TestSuccessorNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		for range 3 { // the fake fails the test when a token comes twice
+			b.refresh(t, handle, "store-unavailable")
+			a.refresh(t, handle, "store-unavailable")
+			time.Sleep(time.Second)
+		}
+		if n := a.helseID.asked(); n != 1 {
+			t.Errorf("HelseID was asked %d times", n)
+		}
+		a.store.full.Store(false)
+		time.Sleep(2 * time.Second)
+		b.refresh(t, handle, "")
+		a.refresh(t, handle, "")
+	})
+}
+
+// A replica that ends in order leaves the successor behind, where it can.
+func TestSuccessorStoredAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		synctest.Wait()
+		a.store.full.Store(false)
+		a.Close()
+		b.refresh(t, handle, "")
+	})
+}
+
+// A replica that dies in the middle of a refresh costs the person some minutes, and
+// then the one replay there is.
+func TestSenderDied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		synctest.Wait()
+		a.store.down.Store(true) // for ever
+		a.Close()
+		b.refresh(t, handle, "store-unavailable")
+		time.Sleep(3 * time.Minute)
+		b.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} }
+		b.refresh(t, handle, "session-expired")
+	})
+}
+
+// What HelseID answers without a new token leaves the old one usable.
+func TestMarkGoesWithTheAnswer(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	a.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, refused{code: "tenant-not-delegated"} }
+	a.refresh(t, handle, "tenant-not-delegated")
+	a.helseID.refresh = nil
+	b.refresh(t, handle, "")
+	a.helseID.rotate = false
+	a.refresh(t, handle, "")
+	b.refresh(t, handle, "")
+}
+
+// A refresh token that HelseID does not know ends the session only when it still is
+// the session's.
+func TestOvertaken(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	a.helseID.refresh = func(int) (*helseid.Grant, error) {
+		a.helseID.refresh = nil
+		overtake(t, b, b.ID(handle))
+		return nil, invalidGrant{}
+	}
+	a.refresh(t, handle, "store-unavailable")
+	if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {
+		t.Errorf("the session has ended: %v", err)
+	}
+}
+
+// overtake writes another refresh token, as somebody does who took the lock over.
+func overtake(t *testing.T, r *rig, id string) {
+	t.Helper()
+	key := store.Key{Kind: session.KindRecord, ID: id}
+	e, err := r.store.Memory.Get(context.Background(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := slices.Concat(e.Value[:len(e.Value)-1], []byte(`,"refresh_token":"rt-later"}`))
+	if err := r.store.Memory.Put(context.Background(), key, value, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// While the store is down, who is known goes on; who is not, and who needs a new
+// token, waits for it.
+func TestKnownWhileStoreIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Fatal(err)
+		}
+		a.store.down.Store(true)
+		b.store.down.Store(true)
+		for range 5 {
+			if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+				t.Error(err)
+			}
+			_, err := b.ByHandle(t.Context(), handle, "")
+			wantCode(t, err, "store-unavailable", "")
+			time.Sleep(time.Minute)
+		}
+		a.refresh(t, handle, "store-unavailable")
+		if n := a.helseID.asked(); n != 0 {
+			t.Errorf("HelseID was asked %d times", n)
+		}
+	})
+}
+
+// A call on a session that did not change asks the store for nothing.
+func TestKnownCostsNothing(t *testing.T) {
+	a, _ := newFleet(t)
+	defer a.Close()
+	handle := a.active(t)
+	for range 2 {
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.store.down.Store(true)
+	if n := testing.AllocsPerRun(100, func() { _, _ = a.ByHandle(t.Context(), handle, "") }); n > 20 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Of two answers of HelseID to one log-in that come to two replicas at once, one counts.
+func TestStateIsUsedOnce(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	for range 20 {
+		_, _, browser, state := a.pending(t, session.Begin{})
+		a.helseID.mu.Lock()
+		a.helseID.valid = "rt-0"
+		a.helseID.mu.Unlock()
+		var all sync.WaitGroup
+		results := make([]error, 2)
+		for i, r := range []*rig{a, b} {
+			all.Go(func() { results[i] = r.Finish(t.Context(), own(state, browser)) })
+		}
+		all.Wait()
+		if (results[0] == nil) == (results[1] == nil) {
+			t.Fatalf("both ended alike: %v", errors.Join(results...))
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package tokencache
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sfm-sidecar/internal/store"
+)
+
+// dead is a store that can not be read.
+type dead struct{ store.Store }
+
+var errDead = errors.New("the store is down")
+
+func (dead) Get(context.Context, store.Key) (store.Entry, error) { return store.Entry{}, errDead }
+
+func fleet(t *testing.T, n int, s store.Store) (caches []*Cache, told []*tally) {
+	t.Helper()
+	for range n {
+		count := new(tally)
+		c, err := New(Options{RefreshBefore: 5 * time.Minute, Leeway: 30 * time.Second, Observe: count.observe, Shared: &Shared{Store: s}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		caches, told = append(caches, c), append(told, count)
+	}
+	return caches, told
+}
+
+func (c *tally) of(result string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts[result]
+}
+
+// Replicas that need a token at once fetch it once, and renew it once.
+func TestSharedFetchedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mill{lifetime: hour}
+		m.slow(time.Second)
+		caches, told := fleet(t, 5, store.NewMemory())
+		k := Key{Parent: "p"}
+		got := make(chan string)
+		for _, c := range caches {
+			go func() {
+				token, err := c.Token(t.Context(), k, m.mint)
+				if err != nil {
+					t.Error(err)
+					token = &Token{}
+				}
+				got <- token.AccessToken
+			}()
+		}
+		for range caches {
+			if token := <-got; token != "t1" {
+				t.Errorf("%s, want t1", token)
+			}
+		}
+		fetched, shared := 0, 0
+		for _, count := range told {
+			fetched, shared = fetched+count.of("fetched"), shared+count.of("shared")
+		}
+		if fetched != 1 || shared != 4 || m.made.Load() != 1 {
+			t.Errorf("%d fetched, %d shared, %d minted", fetched, shared, m.made.Load())
+		}
+		time.Sleep(hour - 2*time.Minute)
+		if m.made.Load() != 2 {
+			t.Errorf("%d minted after the renewal, want 2", m.made.Load())
+		}
+		for _, c := range caches {
+			if token, err := c.Token(t.Context(), k, m.mint); err != nil || token.AccessToken != "t2" {
+				t.Errorf("after the renewal: %v %v", token, err)
+			}
+		}
+	})
+}
+
+// A token that the receiver refused is not taken from the store again, and one that
+// another replica got instead is.
+func TestSharedForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mill{lifetime: hour}
+		caches, _ := fleet(t, 2, store.NewMemory())
+		k := Key{Parent: "p"}
+		for _, c := range caches {
+			token, err := c.Token(t.Context(), k, m.mint)
+			if err != nil || token.AccessToken != "t1" || !c.Forget(k, token) {
+				t.Fatalf("%v %v", token, err)
+			}
+		}
+		for _, c := range caches {
+			if token, err := c.Token(t.Context(), k, m.mint); err != nil || token.AccessToken != "t2" {
+				t.Errorf("%v %v, want t2", token, err)
+			}
+		}
+	})
+}
+
+// A store that is down, damaged or behind costs fetches, and never a call.
+func TestSharedMisses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := Key{Parent: "p"}
+		for what, prepare := range map[string]func(*Shared) store.Store{
+			"down": func(s *Shared) store.Store { return dead{s.Store} },
+			"broken": func(s *Shared) store.Store {
+				_ = s.Store.Put(t.Context(), s.name(k), []byte("{"), hour)
+				return s.Store
+			},
+			"over": func(s *Shared) store.Store {
+				_ = s.put(t.Context(), k, &Token{AccessToken: "old", Type: "DPoP", Sent: time.Now().Add(-hour + time.Second), Lifetime: hour}, 0)
+				return s.Store
+			},
+			"another's": func(s *Shared) store.Store {
+				_ = s.put(t.Context(), Key{Child: "p"}, &Token{AccessToken: "other", Type: "DPoP", Sent: time.Now(), Lifetime: hour}, 0)
+				return s.Store
+			},
+		} {
+			m := &mill{lifetime: hour}
+			caches, _ := fleet(t, 1, prepare(&Shared{Store: store.NewMemory()}))
+			if token, err := caches[0].Token(t.Context(), k, m.mint); err != nil || token.AccessToken != "t1" {
+				t.Errorf("%s: %v %v", what, token, err)
+			}
+		}
+	})
+}
+
+// A token's life counts by the common time, whatever the clock of a replica says.
+func TestSharedClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, k := store.NewMemory(), &mill{lifetime: hour}, Key{Parent: "p"}
+		common := time.Now
+		ahead := &Shared{Store: s, Now: func() time.Time { return common().Add(5 * time.Minute) }}
+		level := &Shared{Store: s, Now: func() time.Time { return common().Add(5 * time.Minute) }}
+		token, _ := m.mint(t.Context())
+		if err := ahead.put(t.Context(), k, token, 0); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		got, err := level.get(t.Context(), k)
+		if err != nil || !got.Sent.Equal(token.Sent.Round(0)) {
+			t.Errorf("sent %v, want %v (%v)", got.Sent, token.Sent, err)
+		}
+		// One whose clock was not set right yet believes it older or younger by its fault.
+		behind := &Shared{Store: s}
+		if got, err = behind.get(t.Context(), k); err != nil || got.Sent.Sub(token.Sent) != 5*time.Minute {
+			t.Errorf("sent %v (%v)", got.Sent, err)
+		}
+	})
+}
+
+// What is forgotten with its subject leaves the store, too, and a flight that lands
+// after that leaves nothing there.
+func TestSharedForgottenSubject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, k := store.NewMemory(), &mill{lifetime: hour}, Key{Subject: "s"}
+		caches, _ := fleet(t, 1, s)
+		if _, err := caches[0].Token(t.Context(), k, m.mint); err != nil || s.Len(kindToken) != 1 {
+			t.Fatalf("%d stored, %v", s.Len(kindToken), err)
+		}
+		m.slow(time.Second)
+		go func() { _, _ = caches[0].Token(t.Context(), Key{Subject: "s", Parent: "p"}, m.mint) }()
+		synctest.Wait()
+		caches[0].ForgetSubject("s")
+		time.Sleep(2 * time.Second)
+		if n := s.Len(kindToken); n != 0 {
+			t.Errorf("%d tokens are left", n)
+		}
+	})
+}
