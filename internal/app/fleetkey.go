@@ -39,7 +39,7 @@ func (h *house) dpopKey() (*dpop.Key, error) {
 	var err error
 	for try := range fleetKeyTries {
 		if try > 0 {
-			time.Sleep(fleetKeyPause)
+			<-time.After(fleetKeyPause) // nothing is served yet
 		}
 		var raw []byte
 		if raw, err = fleetKey(context.Background(), h.shared); err == nil {

@@ -2,9 +2,7 @@ package session_test
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,19 +231,35 @@ func TestStateIsUsedOnce(t *testing.T) {
 	a, b := newFleet(t)
 	defer a.Close()
 	defer b.Close()
-	for range 20 {
-		_, _, browser, state := a.pending(t, session.Begin{})
-		a.helseID.mu.Lock()
-		a.helseID.valid = "rt-0"
-		a.helseID.mu.Unlock()
-		var all sync.WaitGroup
-		results := make([]error, 2)
-		for i, r := range []*rig{a, b} {
-			all.Go(func() { results[i] = r.Finish(t.Context(), own(state, browser)) })
+	_, _, browser, state := a.pending(t, session.Begin{})
+	a.store.change = func(key store.Key) { // between the look at the log-in and its end
+		if key.Kind == "state" {
+			a.store.change = nil
+			if err := b.Finish(t.Context(), own(state, browser)); err != nil {
+				t.Error(err)
+			}
 		}
-		all.Wait()
-		if (results[0] == nil) == (results[1] == nil) {
-			t.Fatalf("both ended alike: %v", errors.Join(results...))
+	}
+	wantCode(t, a.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+}
+
+// A successor does not take the place of another token than the one it was got for.
+func TestSuccessorOfAnother(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	a.store.change = func(key store.Key) {
+		if key.Kind == session.KindRecord {
+			a.store.change = nil
+			overtake(t, b, b.ID(handle))
 		}
+	}
+	a.refresh(t, handle, "")
+	if _, err := b.End(t.Context(), handle, "", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.helseID.revoked; len(got) != 1 || got[0] != "rt-later" {
+		t.Errorf("the session held %v, want rt-later", got)
 	}
 }
