@@ -56,6 +56,24 @@ func (s *sharedServer) cli(args ...string) string {
 	return string(out)
 }
 
+// wantSealed looks for what must not stand in the store in clear.
+func (s *sharedServer) wantSealed(secrets ...string) {
+	s.t.Helper()
+	names := strings.Fields(s.cli("--scan"))
+	all := strings.Join(names, " ")
+	for _, name := range names {
+		all += s.cli("GET", name)
+	}
+	if len(names) < 5 || len(all) < 2000 {
+		s.t.Errorf("%d entries, %d bytes", len(names), len(all))
+	}
+	for i, secret := range secrets {
+		if strings.Contains(all, secret) {
+			s.t.Errorf("secret %d stands in the store in clear", i)
+		}
+	}
+}
+
 func (s *sharedServer) signal(sig syscall.Signal) {
 	s.t.Helper()
 	if err := s.process.Process.Signal(sig); err != nil {
@@ -120,6 +138,7 @@ func TestReplicasShareLogIns(t *testing.T) {
 			t.Errorf("SFM saw %s: %s", op.Subject, op.Refusal)
 		}
 	}
+	server.wantSealed(handle, "eyJ", "13827015061", "sub-7f3b2c90", simulator.Tenants()[0].Parent, simulator.Tenants()[0].Journal, "refresh_token")
 	if end := b.send(b.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", handle)); end.status != http.StatusOK {
 		t.Fatalf("ending: %d", end.status)
 	}

@@ -171,3 +171,22 @@ func TestSharedForgottenSubject(t *testing.T) {
 		}
 	})
 }
+
+// A renewal takes from the store only what need not be renewed itself.
+func TestSharedRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m, k := store.NewMemory(), &mill{lifetime: hour}, Key{Parent: "p"}
+		caches, told := fleet(t, 1, s)
+		if _, err := caches[0].Token(t.Context(), k, m.mint); err != nil {
+			t.Fatal(err)
+		}
+		other := &Token{AccessToken: "other", Type: "DPoP", Sent: time.Now().Add(-30 * time.Second), Lifetime: hour}
+		if err := caches[0].opts.Shared.put(t.Context(), k, other, 1<<60); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(hour - 2*time.Minute)
+		if told[0].of("renewed") != 1 || m.made.Load() != 2 {
+			t.Errorf("%d renewed, %d minted; what was as old was taken for new", told[0].of("renewed"), m.made.Load())
+		}
+	})
+}
