@@ -23,7 +23,8 @@ type breaker struct {
 	failed int        // in a row
 	rest   time.Duration
 	until  time.Time
-	trying bool // one call is let through
+	trying bool      // one call is let through
+	since  time.Time // of the first rest in a row
 }
 
 // allow says whether a call may go. Whoever may must tell its end.
@@ -59,9 +60,22 @@ func (b *breaker) ended(now time.Time, why Reason) (resting, back bool) {
 		return false, false
 	}
 	resting = b.rest == 0
+	if resting {
+		b.since = now
+	}
 	if resting || !now.Before(b.until) { // those that were under way do not make it longer
 		b.rest = min(max(2*b.rest, firstRest), longestRest)
 		b.until = now.Add(b.rest*4/5 + rand.N(b.rest*2/5)) // ±20 %: a fleet must not come back as one
 	}
 	return resting, false
+}
+
+// restingSince is when the server ceased to be asked freely; zero while it is.
+func (b *breaker) restingSince() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed < restAfter {
+		return time.Time{}
+	}
+	return b.since
 }

@@ -24,6 +24,7 @@ const (
 	Moved       Reason = "moved"       // part of a cluster that was addressed as a single server
 	Refused     Reason = "refused"     // anything else that it answered
 	Cancelled   Reason = "cancelled"   // the caller did not wait
+	Sealed      Reason = "sealed"      // the entry does not open: unknown key, newer format, or not ours
 )
 
 // Failure is what went wrong with a shared store. A write may have happened all the

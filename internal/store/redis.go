@@ -52,8 +52,11 @@ type RedisOptions struct {
 	Lease time.Duration
 	// Roots are trusted with rediss://; if nil, those of the system.
 	Roots *x509.CertPool
-	// Observe is told of every call: what it was, "" or why it failed, and how long it
-	// took. If nil, nobody is.
+	// Observe is told of every call: what it was ("get", "put", "put-if", "put-fenced",
+	// "take", "delete", "discard", "watch", "lock", "renew", "release", "check"), "" or
+	// why it failed, and how long it took. Beside these there are "replicate", when
+	// replicas did not have a write in time, and "open", when an entry was not to be
+	// opened. If nil, nobody is.
 	Observe func(op string, failed Reason, took time.Duration)
 	// Warn is told what is wrong with the store while the work goes on. If nil, nobody
 	// is. The error holds no secret.
@@ -77,6 +80,7 @@ type Redis struct {
 
 	mu       sync.Mutex // guards breakers
 	breakers map[string]*breaker
+	health   health
 	marked   atomic.Int64 // when the keys were noted last, in Unix seconds
 
 	life context.Context // the store's own
@@ -136,6 +140,7 @@ func (r *Redis) Get(ctx context.Context, key Key) (Entry, error) {
 		return Entry{}, err
 	}
 	e, err := r.seal.openFor(key, sealed)
+	r.unopened(err)
 	if errors.Is(err, errDamaged) {
 		r.discard(ctx, name, sealed)
 		return Entry{}, ErrMissing
@@ -209,6 +214,7 @@ func (r *Redis) put(ctx context.Context, op string, key Key, value []byte, t ter
 	case "fenced":
 		return ErrFenced
 	case "newer":
+		r.unopened(ErrUnreadable)
 		return ErrUnreadable
 	}
 	return &Failure{op, Refused, errors.New("an answer that was not understood")}
@@ -243,6 +249,7 @@ func (r *Redis) Take(ctx context.Context, key Key) ([]byte, error) {
 		return nil, err
 	}
 	e, err := r.seal.openFor(key, sealed)
+	r.unopened(err)
 	if errors.Is(err, errDamaged) {
 		return nil, ErrMissing
 	}
@@ -290,9 +297,11 @@ func (r *Redis) do(ctx context.Context, op, name string, ask func(context.Contex
 	answer, err := r.try(ctx, op, name, ask)
 	if err != nil {
 		f := failure(ctx, op, err)
+		r.health.failed(f.Reason)
 		r.o.Observe(op, f.Reason, time.Since(begun))
 		return nil, f
 	}
+	r.health.answered()
 	r.o.Observe(op, "", time.Since(begun))
 	return answer, nil
 }

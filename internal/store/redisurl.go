@@ -44,6 +44,8 @@ type engine struct {
 	cluster *redis.ClusterClient // nil otherwise
 	// replicas is how many replicas should have what a lock's holder wrote.
 	replicas int
+	kind     string // as in State
+	tls      bool
 }
 
 // dial makes the client for an address. It connects to nothing yet.
@@ -75,7 +77,7 @@ func dial(o RedisOptions) (*engine, error) {
 	}
 	e, err := dialKind(u, q, o)
 	if err == nil {
-		e.replicas = replicas
+		e.replicas, e.tls = replicas, u.Scheme == "rediss"
 	}
 	return e, err
 }
@@ -116,7 +118,7 @@ func dialSingle(u *url.URL, o RedisOptions) (*engine, error) {
 	c.PipelinePoolSize = -1
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewClient(c)
-	return &engine{UniversalClient: client, single: client}, nil
+	return &engine{UniversalClient: client, single: client, kind: "server"}, nil
 }
 
 func dialSentinel(u *url.URL, o RedisOptions) (*engine, error) {
@@ -131,7 +133,7 @@ func dialSentinel(u *url.URL, o RedisOptions) (*engine, error) {
 	c.PipelinePoolSize = -1
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewFailoverClient(c)
-	return &engine{UniversalClient: client, single: client}, nil
+	return &engine{UniversalClient: client, single: client, kind: "sentinel"}, nil
 }
 
 func dialCluster(u *url.URL, o RedisOptions) (*engine, error) {
@@ -150,7 +152,7 @@ func dialCluster(u *url.URL, o RedisOptions) (*engine, error) {
 	c.DisableRoutingPolicies = true // every command of ours has one key, or keys of one slot
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewClusterClient(c)
-	return &engine{UniversalClient: client, cluster: client}, nil
+	return &engine{UniversalClient: client, cluster: client, kind: "cluster"}, nil
 }
 
 // trusting is the TLS configuration of rediss://, nil for the others.
