@@ -138,7 +138,7 @@ func (h *house) buildHelseID() (err error) {
 func (h *house) buildSessions(port string) (err error) {
 	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
 	h.sessions, err = session.New(session.Options{
-		Store: countedStore{h.store, h.metrics.StoreError}, Shared: h.shared != nil, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
+		Store: h.counted(), Shared: h.shared != nil, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
 		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
@@ -192,7 +192,7 @@ func (h *house) buildCache() (err error) {
 	keep := h.cfg.Keep
 	var shared *tokencache.Shared
 	if h.shared != nil {
-		shared = &tokencache.Shared{Store: countedStore{h.store, h.metrics.StoreError}, Now: h.helseID.Now, Failed: h.tokenNotShared}
+		shared = &tokencache.Shared{Store: h.store, Now: h.helseID.Now, Failed: h.tokenNotShared}
 	}
 	h.cache, err = tokencache.New(tokencache.Options{
 		Shared: shared, Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,

@@ -124,6 +124,11 @@ func check(ctx context.Context, o Options) int {
 		return misconfigured(o, ask, warnings, err)
 	}
 	d := h.doctorOptions(ask, warnings)
+	closeStore, err := h.addStore(&d)
+	if err != nil {
+		return misconfigured(o, ask, warnings, err)
+	}
+	defer closeStore()
 	if d.Tenants, err = h.named(ask.named); err == nil && ask.login && !d.Person {
 		err = errors.New("--login needs the grant user in HELSEID_GRANT")
 	}

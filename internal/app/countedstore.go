@@ -8,6 +8,15 @@ import (
 	"sfm-sidecar/internal/store"
 )
 
+// counted is the store as the rooms use it. A shared one tells of its failures itself,
+// also of those behind the rooms' backs.
+func (h *house) counted() store.Store {
+	if h.shared != nil {
+		return h.store
+	}
+	return countedStore{h.store, h.metrics.StoreError}
+}
+
 // countedStore tells of every operation that failed by a fault of the store, by its
 // name. That there is no such entry, or another one, is none, and neither is a caller
 // that left.

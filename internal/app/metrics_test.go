@@ -47,6 +47,7 @@ var beyond = map[string]described{
 	"registry_loads_total":        {"counter", "outcome"},
 	"registry_tenants":            {"gauge", ""},
 	"registry_broken":             {"gauge", ""},
+	"store_resting":               {"gauge", ""},
 }
 
 const prefix = "sfm_sidecar_"

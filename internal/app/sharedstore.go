@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"sfm-sidecar/internal/config"
 	"sfm-sidecar/internal/session"
@@ -17,10 +18,12 @@ import (
 // is no fault: it may come back, and readiness does not depend on it. One that is used
 // with other keys is: every log-in there would be unknown here.
 func (h *house) openShared() error {
-	keys := h.cfg.Keep.StoreKeys()
-	shared, err := store.OpenRedis(store.RedisOptions{
-		URL: h.cfg.Keep.Store.Reveal(), Keys: keys, Space: sharedSpace(h.cfg),
-		Timeout: h.cfg.Keep.StoreTimeout, Roots: h.roots,
+	shared, err := h.dialShared(store.RedisOptions{
+		Observe: func(op string, failed store.Reason, _ time.Duration) {
+			if failed != "" && failed != store.Cancelled {
+				h.metrics.StoreError(op)
+			}
+		},
 		Warn: func(what string, err error) {
 			if err == nil {
 				h.log.Info("the store of all replicas", "what", what)
@@ -30,15 +33,28 @@ func (h *house) openShared() error {
 		},
 	})
 	if err != nil {
-		return config.Faults{{Variable: "SIDECAR_STORE", Problem: "can't be used: " + err.Error(), Mend: "see SIDECAR_STORE in docs/configuration.md"}}
+		return err
 	}
 	h.store, h.shared = shared, shared
+	h.metrics.StoreResting(func() bool { return !shared.State().Resting.IsZero() })
 	// Replicas whose lists of keys begin differently have the last one in common.
+	keys := h.cfg.Keep.StoreKeys()
 	h.kept.Secret, err = hkdf.Key(sha256.New, keys[len(keys)-1], nil, "sfm-sidecar session handles", 32)
 	if err != nil {
 		return fmt.Errorf("deriving a key: %w", err)
 	}
 	return h.checkShared()
+}
+
+// dialShared opens the configured store; o holds what else it should do.
+func (h *house) dialShared(o store.RedisOptions) (*store.Redis, error) {
+	o.URL, o.Keys, o.Space = h.cfg.Keep.Store.Reveal(), h.cfg.Keep.StoreKeys(), sharedSpace(h.cfg)
+	o.Timeout, o.Roots = h.cfg.Keep.StoreTimeout, h.roots
+	shared, err := store.OpenRedis(o)
+	if err != nil {
+		return nil, config.Faults{{Variable: "SIDECAR_STORE", Problem: "can't be used: " + err.Error(), Mend: "see SIDECAR_STORE in docs/configuration.md"}}
+	}
+	return shared, nil
 }
 
 // checkShared looks whether the store can be used at all.

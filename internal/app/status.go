@@ -30,7 +30,7 @@ func (s *Sidecar) status() control.Status {
 	known := control.Status{
 		Now: time.Now(), Started: w.started, Version: w.version, Stopping: s.server.stopping.Load(),
 		HelseID: h.helseIDState(), Clock: h.clockState(), ClientKey: h.keyState(), Sessions: h.logIns(), Registry: h.registryState(),
-		Tenants: listed, MoreTenants: more, Tokens: tokens, Refusals: w.last(),
+		Store: h.storeState(), Tenants: listed, MoreTenants: more, Tokens: tokens, Refusals: w.last(),
 	}
 	for _, u := range h.cfg.SFM.Upstreams {
 		known.Upstreams = append(known.Upstreams, w.upstream(u))
@@ -67,6 +67,16 @@ func (h *house) logIns() control.LogIns {
 	open, lost := h.sfm.keeper.Count()
 	return control.LogIns{
 		Count: h.countSessions(), NearestEnd: h.sessions.NearestEnd(), SFMOpen: open, SFMLost: lost,
+	}
+}
+
+func (h *house) storeState() *control.Store {
+	if h.shared == nil {
+		return nil
+	}
+	s := h.shared.State()
+	return &control.Store{
+		Kind: s.Kind, TLS: s.TLS, Resting: s.Resting, Answered: s.Answered, Failed: s.Failed, Reason: string(s.Reason),
 	}
 }
 

@@ -45,7 +45,7 @@ type trouble struct {
 func (s *Status) troubles() []trouble {
 	var found []trouble
 	for _, judge := range []func(*Status) []trouble{
-		stopping, clientRefused, helseIDDown, clock, upstreams, ours, clientKey, tenants, registry, sessionEnd, callers,
+		stopping, clientRefused, helseIDDown, clock, upstreams, storeDown, ours, clientKey, tenants, registry, sessionEnd, callers,
 	} {
 		found = append(found, judge(s)...)
 	}
@@ -104,11 +104,27 @@ func upstreams(s *Status) []trouble {
 // failing: the last call got no answer, or one that says the server is in trouble.
 func (u Upstream) failing() bool { return u.Code != "" || u.Status >= 500 }
 
+func storeDown(s *Status) []trouble {
+	return one(s.Store.down(), trouble{level: bad, kind: "store-down", at: s.storeSince()})
+}
+
+func (s *Store) down() bool { return s != nil && !s.Resting.IsZero() }
+
+func (s *Status) storeSince() (at time.Time) {
+	if s.Store != nil {
+		at = s.Store.Resting
+	}
+	return at
+}
+
 // ours are faults on this side that no other line shows: the store, our limits, our
 // own mistakes.
 func ours(s *Status) []trouble {
 	var found []trouble
 	for _, code := range []string{"store-unavailable", "internal", "limit-reached"} {
+		if code == "store-unavailable" && s.Store.down() {
+			continue // said already
+		}
 		if r := s.lastOf(func(r Refusal) bool { return r.Code == code }); r != nil {
 			found = append(found, trouble{level: bad, kind: code, at: r.At, refusal: r})
 		}

@@ -17,6 +17,7 @@ type Status struct {
 	Clock     Clock      `json:"clock"`
 	ClientKey ClientKey  `json:"client_key"`
 	Sessions  LogIns     `json:"sessions"`
+	Store     *Store     `json:"store,omitempty"` // nil: sessions are not shared
 	Registry  Registry   `json:"registry"`
 
 	// Tenants are those with trouble first, then those with tokens, then others of
@@ -81,6 +82,21 @@ type LogIns struct {
 	NearestEnd time.Time `json:"nearest_end,omitzero"`
 	SFMOpen    int       `json:"sfm_open"`
 	SFMLost    int       `json:"sfm_lost"`
+}
+
+// Store is how it stands with the store that replicas share. Its address is not told:
+// a password may stand in it.
+type Store struct {
+	Kind string `json:"kind"` // server, sentinel, cluster
+	TLS  bool   `json:"tls"`
+	// Resting is since when it is left alone for moments because it fails; zero while
+	// it is not.
+	Resting time.Time `json:"resting,omitzero"`
+	// Answered is when it last did what it was asked, Failed when it last did not, and
+	// Reason a word for that.
+	Answered time.Time `json:"answered,omitzero"`
+	Failed   time.Time `json:"failed,omitzero"`
+	Reason   string    `json:"reason,omitempty"`
 }
 
 // Registry is how it stands with TENANTS_FILE.

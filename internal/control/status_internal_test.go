@@ -61,6 +61,12 @@ var troubled = map[string]struct {
 		"Alt er i orden", "All is well", nobody},
 	"store": {func(s *Status) { s.Refusals = []Refusal{refusedBy("store-unavailable", "sidecar", time.Minute)} }, bad,
 		"Lageret for innlogginger kan ikke nås", "Title of store-unavailable", operator},
+	"shared store down": {func(s *Status) {
+		s.Store = &Store{Kind: "server", Resting: noon.Add(-time.Hour), Failed: noon, Reason: "unreachable"}
+		s.Refusals = []Refusal{refusedBy("store-unavailable", "sidecar", time.Minute)}
+	}, bad, "Det felles lageret svarer ikke", "The shared store does not answer", operator},
+	"shared store back": {func(s *Status) { s.Store = &Store{Answered: noon, Failed: noon.Add(-time.Minute), Reason: "slow"} }, good,
+		"Alt er i orden", "All is well", nobody},
 	"our own fault": {func(s *Status) { s.Refusals = []Refusal{refusedBy("internal", "sidecar", time.Minute)} }, bad, "En feil i sidecaren", "Title of internal", operator},
 	"key ended":     {func(s *Status) { s.ClientKey.NotAfter = noon }, bad, "Systemets nøkkel hos HelseID er utløpt", "The system's key at HelseID has ended", operator},
 	"key ending": {func(s *Status) { s.ClientKey.NotAfter = noon.Add(13 * 24 * time.Hour) }, note,

@@ -151,6 +151,9 @@ func (r reader) parties(s Status) []statusRow {
 		id.State, id.When = r.say("svarer", "answers"), r.ago(h.Answered)
 	}
 	rows := []statusRow{id}
+	if s.Store != nil {
+		rows = append(rows, r.storeRow(*s.Store))
+	}
 	for _, u := range s.Upstreams {
 		row := statusRow{Name: "SFM " + u.Name, Detail: u.Host, State: r.say("ikke kalt ennå", "not called yet"), Bad: u.failing()}
 		switch {
@@ -167,6 +170,31 @@ func (r reader) parties(s Status) []statusRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+func (r reader) storeRow(s Store) statusRow {
+	row := statusRow{
+		Name: r.say("Felles lager", "Shared store"), Detail: s.Kind, State: r.say("ikke spurt ennå", "not asked yet"),
+		When: r.ago(s.Answered), Bad: !s.Resting.IsZero(),
+	}
+	if s.TLS {
+		row.Detail += ", TLS"
+	}
+	switch {
+	case row.Bad:
+		row.State, row.When, row.Code = r.say("svarer ikke siden %s", "has not answered since %s", r.clock(s.Resting)), r.ago(s.Failed), s.Reason
+	case s.Failed.After(s.Answered):
+		row.State, row.When, row.Code = r.say("siste kall feilet", "the last call failed"), r.ago(s.Failed), s.Reason
+	case !s.Answered.IsZero():
+		row.State = r.say("svarer", "answers")
+		if r.now.Sub(s.Failed) < recent {
+			row.State += r.say("; feilet sist %s", "; failed last %s", r.clock(s.Failed))
+			row.Code = s.Reason
+		}
+	default:
+		row.When = ""
+	}
+	return row
 }
 
 func (r reader) tenantRows(s Status) []statusRow {
@@ -261,7 +289,7 @@ func (r reader) refusalRows(s Status) []statusRow {
 
 func (r reader) facts(s Status) []statusFact {
 	facts := []statusFact{
-		{r.say("Innlogginger", "Log-ins"), r.logIns(s.Sessions)},
+		{r.say("Innlogginger", "Log-ins"), r.logIns(s)},
 		{r.say("Token i minnet", "Tokens in memory"), fmt.Sprint(s.Tokens)},
 		{r.say("Klokken", "The clock"), r.clockFact(s.Clock)},
 		{r.say("Nøkkel hos HelseID", "Key at HelseID"), r.keyFact(s.ClientKey)},
@@ -273,8 +301,12 @@ func (r reader) facts(s Status) []statusFact {
 	return append(facts, statusFact{"Sidecar", r.say("versjon %s, startet %s", "version %s, started %s", s.Version, r.ago(s.Started))})
 }
 
-func (r reader) logIns(l LogIns) string {
+func (r reader) logIns(s Status) string {
+	l := s.Sessions
 	said := fmt.Sprint(l.Count)
+	if s.Store != nil {
+		said += r.say(" brukt her", " used here")
+	}
 	if !l.NearestEnd.IsZero() {
 		said += r.say("; den første går ut %s", "; the first ends %s", r.ago(l.NearestEnd))
 	}

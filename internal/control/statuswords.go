@@ -154,6 +154,10 @@ func (r reader) plain(t trouble) (text, contact) {
 		return text{r.say("HelseID svarer ikke", "HelseID does not answer"),
 			r.say("Slik har det vært siden kl. %s. Det som er i gang virker en stund til; nye innlogginger må vente. Se etter driftsmelding hos Norsk helsenett, og ring dersom det varer.",
 				"It has been so since %s. Work under way goes on for a while; new log-ins must wait. Look for a notice of Norsk helsenett's, and call if it lasts.", r.clock(t.at))}, helseID
+	case "store-down":
+		return text{r.say("Det felles lageret svarer ikke", "The shared store does not answer"),
+			r.say("Slik har det vært siden kl. %s. Den som allerede arbeider i SFM kan fortsette en stund; nye innlogginger og fornyelser må vente. Ingen blir logget ut av dette.",
+				"It has been so since %s. Who is at work in SFM already can go on for a while; new log-ins and renewals must wait. Nobody is logged out by it.", r.clock(t.at))}, operator
 	case "sfm-down", "sfm-errors":
 		return r.sfmTrouble(t), sfm
 	case "key-ended":

@@ -79,6 +79,9 @@ type Options struct {
 	// Request is how a token for a tenant is asked for, without the person. Needed with Tenants.
 	Request func(t helseid.Tenant, person bool) helseid.Request
 
+	// Store examines the store that replicas share; nil = there is none.
+	Store func(ctx context.Context) Store
+
 	Upstreams []Upstream
 	// Plain reaches the upstreams without a token. Needed with Upstreams.
 	Plain http.RoundTripper
@@ -129,6 +132,7 @@ const (
 	stepLogin         = "log-in"
 	stepToken         = "token"
 	stepTestToken     = "test token"
+	stepStore         = "store"
 	stepUpstream      = "upstream"
 	stepSFMCall       = "call with test token"
 	stepRegistration  = "registration"
@@ -169,6 +173,7 @@ func Run(ctx context.Context, o Options) *Report {
 		name: stepClock, needs: []string{stepDiscovery}, look: e.clock,
 		tried: "comparing this machine's clock with HelseID's header Date",
 	})
+	e.store(ctx)
 	e.listed(ctx)
 	if o.TestTokens != nil {
 		e.testTokens(ctx)

@@ -24,8 +24,15 @@ type Facts struct {
 	// why that can't be told.
 	Keys  int
 	Names error
-	// Denied is what the server did not do when it was tried, by operation.
-	Denied map[string]error
+	// Denied is what the server did not do when it was tried: "write", "read", "lock",
+	// "hear of changes", "take", "list", in this order.
+	Denied []Denial
+}
+
+// Denial is an operation that failed, and why.
+type Denial struct {
+	Operation string
+	Err       error
 }
 
 // ServerFacts are those of one server that is written to.
@@ -135,12 +142,12 @@ const trialLife = 5 * time.Second
 var errTrial = errors.New("what came back is not what was written")
 
 // tryAll does once what the rooms do, and returns what failed.
-func (r *Redis) tryAll(ctx context.Context) map[string]error {
+func (r *Redis) tryAll(ctx context.Context) (denied []Denial) {
 	r.marked.Store(time.Now().Unix()) // no note for the trial's sake
-	key, value, denied := Key{"check", crand.Text()}, []byte("check"), map[string]error{}
+	key, value := Key{"check", crand.Text()}, []byte("check")
 	try := func(op string, f func() error) {
 		if err := f(); err != nil {
-			denied[op] = err
+			denied = append(denied, Denial{op, err})
 		}
 	}
 	try("write", func() error { return r.Put(ctx, key, value, trialLife) })

@@ -58,8 +58,11 @@ func TestExamineRights(t *testing.T) {
 	}
 	server.cli(t, "ACL", "SETUSER", "sidecar", "resetchannels")
 	f = openTest(t, at).Examine(t.Context())
-	failed, ok := errors.AsType[*Failure](f.Denied["hear of changes"])
-	if !ok || failed.Reason != Credentials {
+	if len(f.Denied) == 0 {
+		t.Fatal("nothing was denied without channels")
+	}
+	failed, ok := errors.AsType[*Failure](f.Denied[0].Err)
+	if !ok || failed.Reason != Credentials || f.Denied[0].Operation != "write" {
 		t.Errorf("without channels: %+v", f.Denied)
 	}
 	f = openTest(t, strings.Replace(at, "PASSWORD", "wrong", 1)).Examine(t.Context())

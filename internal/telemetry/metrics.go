@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,7 @@ type Metrics struct {
 	skews      *prometheus.GaugeVec
 
 	storeErrors   *prometheus.CounterVec
+	storeResting  atomic.Pointer[func() bool]
 	sfmRefreshes  *prometheus.CounterVec
 	registryLoads *prometheus.CounterVec
 }
@@ -62,13 +64,14 @@ func NewMetrics(version string) *Metrics {
 		challenges: counter("dpop_nonce_challenges_total", "Answers that asked for another DPoP nonce.", "party"),
 		skews:      gauge("clock_skew_seconds", "How far a party's clock is ahead of ours.", "party"),
 
-		storeErrors:   counter("store_errors_total", "Operations of the store of sessions that failed.", "operation"),
+		storeErrors:   counter("store_errors_total", "Operations of the store that failed.", "operation"),
 		registryLoads: counter("registry_loads_total", "How often the tenant registry was read anew.", "outcome"),
 		sfmRefreshes:  counter("sfm_session_refreshes_total", "What became of giving SFM a new token for an open session.", "outcome"),
 	}
 	m.registry.MustRegister(
 		m.requests, m.durations, m.overheads, m.refusals, m.tokens, m.tokenTimes, m.cache, m.challenges, m.skews, m.storeErrors, m.sfmRefreshes, m.registryLoads,
 		buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.showStore()
 	return m
 }
 
@@ -140,8 +143,8 @@ func (m *Metrics) TokenCache(result string) { m.cache.WithLabelValues(result).In
 // NonceChallenge counts an answer of HelseID or SFM that asked for another nonce.
 func (m *Metrics) NonceChallenge(party string) { m.challenges.WithLabelValues(party).Inc() }
 
-// StoreError counts an operation of the store of sessions that failed: get, put, take,
-// delete, watch or lock.
+// StoreError counts an operation of the store that failed; docs/observability.md lists
+// them.
 func (m *Metrics) StoreError(operation string) { m.storeErrors.WithLabelValues(operation).Inc() }
 
 // Skew tells how far a party's clock is ahead of ours; negative is behind.
