@@ -81,9 +81,10 @@ var storeMeans = map[string][2]string{
 		"see the network and the load of the server; every call that needs the store would wait this long, then fail"},
 	"credentials": {"the server does not take the user or password in SIDECAR_STORE, or that user may not do this",
 		"compare user and password (special characters must be percent-encoded); give the user the rights in docs/kubernetes.md"},
-	"full":      {"the server's memory is used up, and it takes no more entries", "raise maxmemory; do not empty the server: that logs everybody out"},
-	"read-only": {"the server is a replica, or can't write its disk", "name the master, or the sentinels with master_name, in SIDECAR_STORE; see the server's disk and log"},
-	"moved":     {"the server is a node of a cluster", "add cluster=true to the query of SIDECAR_STORE"},
+	"full": {"the server's memory is used up, and it takes no more entries", "raise maxmemory; do not empty the server: that logs everybody out"},
+	"read-only": {"the server is a replica, can't write its disk, or lacks the replicas that min-replicas-to-write asks for",
+		"name the master, or the sentinels with master_name, in SIDECAR_STORE; see the server's disk, replicas and log"},
+	"moved": {"the server is a node of a cluster", "add cluster=true to the query of SIDECAR_STORE"},
 }
 
 func storeFault(found, reason string) Finding {

@@ -30,14 +30,17 @@ func TestStore(t *testing.T) {
 		status  Status
 		says    string
 	}{
-		"well":             {func(*Store) {}, "", OK, "Redis 7.0.15, one server; an answer takes 0.5 ms"},
-		"unreachable":      {func(s *Store) { s.Down, s.Reason = "refused", "unreachable" }, "", Failed, "network policy"},
-		"wrong password":   {func(s *Store) { s.Down, s.Reason = "WRONGPASS", "credentials" }, "", Failed, "percent-encoded"},
-		"odd":              {func(s *Store) { s.Down, s.Reason = "ERR", "refused" }, "", Failed, "6.2 or later"},
-		"valkey":           {tells(map[string]string{"valkey_version": "8.1.0", "redis_version": "7.2.4"}), "", OK, "Valkey 8.1.0"},
-		"old":              {tells(map[string]string{"redis_version": "6.0.16"}), "", Failed, "too old"},
-		"old enough":       {tells(map[string]string{"redis_version": "6.2.0"}), "", OK, "Redis 6.2.0"},
-		"too old for many": {func(s *Store) { s.Kind = "cluster"; s.Servers[0] = storeServer(map[string]string{"redis_version": "6.2.0"}) }, "", Failed, "7.0 in a cluster"},
+		"well":           {func(*Store) {}, "", OK, "Redis 7.0.15, one server; an answer takes 0.5 ms"},
+		"unreachable":    {func(s *Store) { s.Down, s.Reason = "refused", "unreachable" }, "", Failed, "network policy"},
+		"wrong password": {func(s *Store) { s.Down, s.Reason = "WRONGPASS", "credentials" }, "", Failed, "percent-encoded"},
+		"odd":            {func(s *Store) { s.Down, s.Reason = "ERR", "refused" }, "", Failed, "6.2 or later"},
+		"valkey":         {tells(map[string]string{"valkey_version": "8.1.0", "redis_version": "7.2.4"}), "", OK, "Valkey 8.1.0"},
+		"old":            {tells(map[string]string{"redis_version": "6.0.16"}), "", Failed, "too old"},
+		"old enough":     {tells(map[string]string{"redis_version": "6.2.0"}), "", OK, "Redis 6.2.0"},
+		"too old for many": {func(s *Store) {
+			s.Kind = "cluster"
+			s.Servers[0] = storeServer(map[string]string{"redis_version": "6.2.0"})
+		}, "", Failed, "7.0 in a cluster"},
 		"the oldest": {func(s *Store) {
 			s.Servers = append(s.Servers, storeServer(map[string]string{"redis_version": "6.0.1"}), storeServer(nil))
 		}, "", Failed, "6.0.1"},
@@ -46,7 +49,9 @@ func TestStore(t *testing.T) {
 		"bare":            {func(s *Store) { s.Bare = true }, "", Warning, "rediss://"},
 
 		"rights": {func(*Store) {}, "rights", OK, "rights that the sidecar needs"},
-		"denied": {func(s *Store) { s.Denied = []StoreDenial{{"lock", "credentials", "NOPERM"}, {"list", "credentials", "NOPERM"}} },
+		"denied": {func(s *Store) {
+			s.Denied = []StoreDenial{{"lock", "credentials", "NOPERM"}, {"list", "credentials", "NOPERM"}}
+		},
 			"rights", Failed, "could not lock: NOPERM"},
 		"no list": {func(s *Store) { s.Denied = []StoreDenial{{"list", "credentials", "NOPERM"}} }, "rights", Warning, "SCAN"},
 		"full":    {func(s *Store) { s.Denied = []StoreDenial{{"write", "full", "OOM"}} }, "rights", Failed, "do not empty"},

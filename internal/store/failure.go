@@ -20,7 +20,7 @@ const (
 	Resting     Reason = "resting"     // not asked: it failed just now
 	Credentials Reason = "credentials" // wrong password or user, or one that may not do this
 	Full        Reason = "full"        // its memory is used up
-	ReadOnly    Reason = "read-only"   // it is a replica, or can't write its disk
+	ReadOnly    Reason = "read-only"   // it is a replica, can't write its disk, or lacks replicas of its own
 	Moved       Reason = "moved"       // part of a cluster that was addressed as a single server
 	Refused     Reason = "refused"     // anything else that it answered
 	Cancelled   Reason = "cancelled"   // the caller did not wait
@@ -43,7 +43,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 var errResting = errors.New("it failed several times just now and is asked again in a moment")
 
-// prefixes are the words that a server's refusal begins with.
+// prefixes are the words that a server's refusal begins with, behind an ERR.
 var prefixes = []struct {
 	word   string
 	reason Reason
@@ -51,11 +51,13 @@ var prefixes = []struct {
 	{"NOAUTH", Credentials},
 	{"WRONGPASS", Credentials},
 	{"NOPERM", Credentials},
-	{"ERR invalid password", Credentials},
-	{"ERR AUTH", Credentials},
+	{"invalid password", Credentials},
+	{"AUTH", Credentials},
+	{"The user executing the script can't", Credentials},
 	{"OOM", Full},
 	{"READONLY", ReadOnly},
 	{"MISCONF", ReadOnly},
+	{"NOREPLICAS", ReadOnly},
 	{"MOVED", Moved},
 	{"ASK", Moved},
 	{"CROSSSLOT", Moved},
@@ -63,7 +65,7 @@ var prefixes = []struct {
 	{"MASTERDOWN", Unreachable},
 	{"CLUSTERDOWN", Unreachable},
 	{"TRYAGAIN", Unreachable},
-	{"ERR max number of clients", Unreachable},
+	{"max number of clients", Unreachable},
 }
 
 // failure says what an error of the client means; ctx is the caller's.

@@ -326,6 +326,7 @@ func TestRedisNodeAlone(t *testing.T) {
 func TestRedisMoved(t *testing.T) {
 	checkLeaks(t)
 	nodes, ctx := startCluster(t), t.Context()
+	examineCluster(t, nodes)
 	r := openTest(t, "redis://"+nodes[0].address+"?cluster=true")
 	must(t, r.Put(ctx, one, []byte("v"), time.Hour))
 	name := r.seal.name(one)

@@ -24,8 +24,8 @@ type Facts struct {
 	// why that can't be told.
 	Keys  int
 	Names error
-	// Denied is what the server did not do when it was tried: "write", "read", "lock",
-	// "hear of changes", "take", "list", in this order.
+	// Denied is what the server did not do when it was tried: "write" alone, or of
+	// "read", "lock", "hear of changes", "take", "list", in this order.
 	Denied []Denial
 }
 
@@ -151,6 +151,9 @@ func (r *Redis) tryAll(ctx context.Context) (denied []Denial) {
 		}
 	}
 	try("write", func() error { return r.Put(ctx, key, value, trialLife) })
+	if denied != nil {
+		return denied // nothing else could go well
+	}
 	try("read", func() error {
 		e, err := r.Get(ctx, key)
 		if err == nil && !bytes.Equal(e.Value, value) {

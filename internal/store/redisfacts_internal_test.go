@@ -56,14 +56,18 @@ func TestExamineRights(t *testing.T) {
 	if f.Down != nil || len(f.Denied) != 0 || len(f.Servers[0].Settings) != 0 {
 		t.Errorf("%+v", f)
 	}
-	server.cli(t, "ACL", "SETUSER", "sidecar", "resetchannels")
-	f = openTest(t, at).Examine(t.Context())
-	if len(f.Denied) == 0 {
-		t.Fatal("nothing was denied without channels")
-	}
-	failed, ok := errors.AsType[*Failure](f.Denied[0].Err)
-	if !ok || failed.Reason != Credentials || f.Denied[0].Operation != "write" {
-		t.Errorf("without channels: %+v", f.Denied)
+	for _, c := range []struct{ rules, denied string }{
+		{"resetchannels", "write"}, {"&sfm:* -set", "write"}, {"+set -subscribe", "hear of changes"}, {"+subscribe -scan", "list"}, {"+scan -get", "read"},
+	} {
+		server.cli(t, append([]string{"ACL", "SETUSER", "sidecar"}, strings.Fields(c.rules)...)...)
+		f = openTest(t, at).Examine(t.Context())
+		if len(f.Denied) == 0 || f.Denied[0].Operation != c.denied {
+			t.Errorf("%s: denied %+v", c.rules, f.Denied)
+			continue
+		}
+		if failed, ok := errors.AsType[*Failure](f.Denied[0].Err); !ok || failed.Reason != Credentials {
+			t.Errorf("%s: %v", c.rules, f.Denied[0].Err)
+		}
 	}
 	f = openTest(t, strings.Replace(at, "PASSWORD", "wrong", 1)).Examine(t.Context())
 	if failed, ok := errors.AsType[*Failure](f.Down); !ok || failed.Reason != Credentials || f.Denied != nil {
@@ -76,7 +80,28 @@ func TestExamineRights(t *testing.T) {
 
 // aclOfDocs are the rights that docs/kubernetes.md gives to the sidecars' user.
 const aclOfDocs = "on >PASSWORD resetkeys ~sfm:* resetchannels &sfm:* -@all " +
-	"+get +set +del +getrange +pttl +pexpire +time +eval +evalsha +publish +subscribe +unsubscribe +ping +select +scan"
+	"+@read +@write +@scripting +@pubsub +@connection -@dangerous +time +wait"
+
+// examineCluster is TestExamine in a cluster whose user has the rights of the docs.
+func examineCluster(t *testing.T, nodes []*redisServer) {
+	t.Helper()
+	for _, n := range nodes {
+		n.cli(t, append([]string{"ACL", "SETUSER", "sidecar"}, strings.Fields(aclOfDocs+" +cluster|slots +cluster|shards +info")...)...)
+	}
+	r := openTest(t, strings.Replace(nodes[0].url(), "redis://", "redis://sidecar:PASSWORD@", 1)+"?cluster=true")
+	f := r.Examine(t.Context())
+	if f.Down != nil || len(f.Denied) != 0 || len(f.Servers) != 3 {
+		t.Errorf("%+v", f)
+	}
+	for _, s := range f.Servers {
+		if _, told := s.Settings["save"]; told || s.Settings["redis_version"] == "" || s.Settings["role"] != "master" {
+			t.Errorf("a node tells %v", s.Settings)
+		}
+	}
+	if s := r.State(); s.Kind != "cluster" || s.Answered.IsZero() {
+		t.Errorf("state %+v", s)
+	}
+}
 
 func TestState(t *testing.T) {
 	server := startRedis(t)
@@ -138,5 +163,27 @@ func TestUnopenedIsObserved(t *testing.T) {
 	}
 	if len(opened) != 2 || opened[0] != Sealed || opened[1] != Sealed || r.State().Reason != Sealed {
 		t.Errorf("told: %v, state %+v", opened, r.State())
+	}
+}
+
+// answered is a server's refusal, as the client has it.
+type answered string
+
+func (a answered) Error() string { return string(a) }
+func (answered) RedisError()     {}
+
+func TestReasonsOfRefusals(t *testing.T) {
+	for text, want := range map[answered]Reason{
+		"ERR max number of clients reached": Unreachable,
+		"ERR invalid password":              Credentials,
+		"ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?": Credentials,
+		"ERR The user executing the script can't run this command or subcommand":                                                       Credentials,
+		"NOREPLICAS Not enough good replicas to write.":                                                                                ReadOnly,
+		"OOM command not allowed when used memory > 'maxmemory'.":                                                                      Full,
+		"ERR unknown command": Refused,
+	} {
+		if got := reasonOf(t.Context(), text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
 	}
 }
