@@ -124,12 +124,40 @@ spec:
             severity: critical
           annotations:
             summary: >-
-              The shared store can't be reached
+              Calls are refused because the shared store can't be reached
             consequence: >-
               Persons' sessions can't be found or renewed: calls are refused until it is back. Nobody is logged out by it.
             action: >-
-              Check the Redis or Valkey behind SIDECAR_STORE, its memory and its network policy. Do not empty it: that would log everybody out.
+              Check the Redis or Valkey behind SIDECAR_STORE, its memory and its network policy; sidecar check examines it. Do not empty it: that would log everybody out.
             runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreunavailable
+        - alert: SfmSidecarStoreResting
+          expr: >-
+            sum by (job) (sfm_sidecar_store_resting{ {{- $job }}}) > 0
+          for: 2m
+          labels:
+            severity: warning
+          annotations:
+            summary: >-
+              Replicas leave the shared store alone because it fails
+            consequence: >-
+              Calls go on with what is in memory. Machines' tokens are fetched by each replica for itself; persons whose token runs out are refused until the store is back.
+            action: >-
+              Compare sfm_sidecar_store_resting of all replicas: of one, it is that node's network; of all, the Redis or Valkey behind SIDECAR_STORE. Do not restart the sidecars: they hold the tokens that still work.
+            runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreresting
+        - alert: SfmSidecarStoreUnopened
+          expr: >-
+            sum by (job) ((sfm_sidecar_store_errors_total{ {{- $job }}, operation="open"} unless sfm_sidecar_store_errors_total{ {{- $job }}, operation="open"} offset 10m) or increase(sfm_sidecar_store_errors_total{ {{- $job }}, operation="open"}[10m])) > 0
+          for: 0m
+          labels:
+            severity: warning
+          annotations:
+            summary: >-
+              Entries of the shared store do not open
+            consequence: >-
+              Those log-ins are lost, or are refused until their key is back. No wrong token can come of it.
+            action: >-
+              See that all replicas have the same SIDECAR_STORE_KEY, and that a new key was brought in as old,new,old before new,old (docs/kubernetes.md). If they have, somebody else writes to the store: see who has its password.
+            runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreunopened
         - alert: SfmSidecarStoreErrors
           expr: >-
             sum by (job) ((sfm_sidecar_store_errors_total{ {{- $job }}} unless sfm_sidecar_store_errors_total{ {{- $job }}} offset 10m) or increase(sfm_sidecar_store_errors_total{ {{- $job }}}[10m])) > 3
@@ -142,7 +170,7 @@ spec:
             consequence: >-
               Some log-ins may not be kept: those persons have to log in again after a restart, or at another replica.
             action: >-
-              See the log for the operation and its cause: a shared store's memory, network or sealing key.
+              See the log for the operation and its cause: a shared store's memory or network, or the key store of a desktop.
             runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreerrors
         - alert: SfmSidecarUpstreamFailing
           expr: >-

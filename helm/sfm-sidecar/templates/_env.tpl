@@ -35,11 +35,8 @@
   value: {{ printf "/var/run/sfm-sidecar/caller-key/%s" $v.callerKey.key | quote }}
 {{- end }}
 {{- if $v.store.urlSecret.name }}
-- name: SIDECAR_STORE
-  valueFrom:
-    secretKeyRef:
-      name: {{ $v.store.urlSecret.name | quote }}
-      key: {{ $v.store.urlSecret.key | quote }}
+- name: SIDECAR_STORE_FILE
+  value: {{ printf "/var/run/sfm-sidecar/store-url/%s" $v.store.urlSecret.key | quote }}
 - name: SIDECAR_STORE_KEY_FILE
   value: {{ printf "/var/run/sfm-sidecar/store-key/%s" $v.store.sealingKey.key | quote }}
 {{- end }}

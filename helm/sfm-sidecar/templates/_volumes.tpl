@@ -12,6 +12,7 @@ no subPath, so that a new key or registry arrives without a restart.
 {{- if .secretName }}{{ include "sfm-sidecar.secretVolume" (dict "name" "caller-key" "secret" .secretName "key" .key) }}{{ end }}
 {{- end }}
 {{- if $v.store.urlSecret.name }}
+{{- with $v.store.urlSecret }}{{ include "sfm-sidecar.secretVolume" (dict "name" "store-url" "secret" .name "key" .key) }}{{ end }}
 {{- with $v.store.sealingKey }}{{ include "sfm-sidecar.secretVolume" (dict "name" "store-key" "secret" .secretName "key" .key) }}{{ end }}
 {{- end }}
 {{- with $v.proxy }}
@@ -60,6 +61,9 @@ no subPath, so that a new key or registry arrives without a restart.
   readOnly: true
 {{- end }}
 {{- if $v.store.urlSecret.name }}
+- name: sfm-sidecar-store-url
+  mountPath: /var/run/sfm-sidecar/store-url
+  readOnly: true
 - name: sfm-sidecar-store-key
   mountPath: /var/run/sfm-sidecar/store-key
   readOnly: true
