@@ -27,6 +27,11 @@ func TestStoreRow(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}
+	down := well()
+	troubled["shared store down"].change(&down)
+	if v := r.view(down); len(v.Others) != 0 {
+		t.Errorf("what is known already is said again: %+v", v.Others)
+	}
 	s := well()
 	rows := len(r.parties(s))
 	if said := r.logIns(s); said[:2] != "2;" {

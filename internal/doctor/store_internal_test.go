@@ -105,6 +105,11 @@ func TestStore(t *testing.T) {
 				t.Errorf("%s: nothing to do", name)
 			}
 		}
+		if name == "well" { // the same clock, seen from a machine that is behind
+			if f := s.clock(6*time.Second, true); f.Status != Warning || !strings.Contains(f.Found, "-6s") {
+				t.Errorf("HelseID's clock 6 s ahead: %+v", f)
+			}
+		}
 		if !found {
 			t.Errorf("%s: no step %q", name, c.subject)
 		}
