@@ -141,7 +141,7 @@ vuln: $(tools)/govulncheck ## known vulnerabilities in what is used (needs the n
 	$(tools)/govulncheck ./...
 
 docs: ## write from the code what of docs/ is made from it
-	$(GO) generate ./internal/config ./internal/journal ./internal/proxy .
+	$(GO) generate ./internal/config ./internal/journal ./internal/proxy ./internal/scale .
 
 clean: ## remove what was built, tools too
 	rm -rf $(bin) $(tools)

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/keyfile":       {},
 	"internal/service":       {},
 	"internal/simulator":     {},
+	"internal/scale":         {},
 	"internal/store":         {},
 	"internal/telemetry":     {},
 	"internal/tenantmap":     {"internal/journal"},
@@ -49,6 +50,7 @@ var mayImport = map[string][]string{
 	},
 	"cmd/sidecar":   {"internal/app"},
 	"cmd/demo":      {"internal/app", "internal/simulator"},
+	"cmd/scale":     {"internal/scale"},
 	"cmd/simulator": {"internal/simulator"},
 }
 
@@ -70,6 +72,7 @@ const (
 	maxFile      = 400
 	maxFunction  = 80
 	simulatorDir = "internal/simulator"
+	scaleDir     = "internal/scale"
 )
 
 // source is one Go file of this module.
@@ -209,7 +212,7 @@ func refuseLibraries(t *testing.T, file source) {
 
 // TestTestImports holds the tests to the same table, with two differences. They
 // may also make the values that come up from further below, and those that test
-// the whole may use the simulator.
+// the whole may use the simulator, and the model of a fleet.
 func TestTestImports(t *testing.T) {
 	for _, file := range sources(t) {
 		if !file.test {
@@ -224,7 +227,7 @@ func TestTestImports(t *testing.T) {
 				t.Errorf("%s imports %s: %s", file.path, imported, whyJudge)
 			case target == simulatorDir && !whole:
 				t.Errorf("%s imports %s: %s", file.path, imported, whyBlackBox)
-			case target == simulatorDir:
+			case target == simulatorDir, target == scaleDir && whole:
 			case !below(room(file.dir), target):
 				t.Errorf("%s imports %s: %s", file.path, imported, reason(imported))
 			}
@@ -263,6 +266,9 @@ func TestProductionProgram(t *testing.T) {
 	}
 	if reached[simulatorDir] {
 		t.Errorf("cmd/sidecar reaches %s: %s", simulatorDir, whyIssuer)
+	}
+	if reached[scaleDir] {
+		t.Errorf("cmd/sidecar reaches %s, which is for planning", scaleDir)
 	}
 }
 

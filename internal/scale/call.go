@@ -1,0 +1,112 @@
+package scale
+
+// call is one call of a pair: its session, then its token.
+func (g *game) call(pair int) {
+	if stop := g.p.Stop.Seconds(); stop > 0 && g.now > stop {
+		return
+	}
+	g.later(g.pause(), event{kind: aCall, what: pair})
+	g.count(&g.seen.Calls)
+	at, who := g.dice.IntN(g.f.Pods), pair/g.f.Tenants
+	if g.f.Sticky {
+		at = who % g.f.Pods
+	}
+	if !g.f.Machines && !g.f.Alone && !g.session(at, who) {
+		return
+	}
+	h, ok := g.pods[at].tokens.Get(pair)
+	if !ok || g.left(h) < g.f.leeway() {
+		g.launch(at, pair, false)
+		return
+	}
+	h.used = true
+	if g.left(h) <= h.soon {
+		g.launch(at, pair, true)
+	}
+}
+
+// session is what session.(*Manager).ByHandle does.
+func (g *game) session(at, who int) bool {
+	p, s := g.pods[at], &g.persons[who]
+	if s.ended {
+		return false
+	}
+	known, ok := p.sessions.Get(who)
+	if !ok || g.now > known.until || known.version != s.version {
+		g.follow(at, who)
+		g.cost(recordRead)
+		fresh := &seat{version: s.version, until: g.now + believed.Seconds(), touched: -noted.Seconds()}
+		if ok {
+			fresh.touched = known.touched
+		}
+		p.sessions.Add(who, fresh)
+		known = fresh
+	}
+	if g.now-known.touched >= min(noted.Seconds(), g.f.Idle.Seconds()/10) {
+		g.cost(useNoted)
+		known.touched, s.usedUntil = g.now, g.now+g.f.Idle.Seconds()
+		g.watch(at, who, g.f.Idle.Seconds())
+	}
+	return true
+}
+
+// follow has a pod told of the next change.
+func (g *game) follow(at, who int) {
+	if s := &g.persons[who]; !s.listening[at] {
+		s.listening[at] = true
+		g.listens++
+		g.cost(subscribed)
+	}
+}
+
+// unfollow is for a record that leaves a pod's memory.
+func (g *game) unfollow(at, who int) {
+	if s := &g.persons[who]; s.listening[at] {
+		delete(s.listening, at)
+		g.listens--
+		g.cost(left)
+	}
+}
+
+// changed tells all who listen to a session.
+func (g *game) changed(who int) {
+	s := &g.persons[who]
+	s.version++
+	for range s.listening {
+		g.cost(woken)
+	}
+	g.listens -= len(s.listening)
+	clear(s.listening)
+}
+
+func (g *game) watch(at, who int, after float64) {
+	p := g.pods[at]
+	if after == g.f.Idle.Seconds() && p.watched[who] {
+		return // session.(*Manager).watchToo
+	}
+	p.watched[who] = true
+	g.later(after, event{kind: aLook, pod: at, what: who, flight: &flight{starts: p.starts}})
+}
+
+// look is session.(*Manager).look.
+func (g *game) look(at, who, starts int) {
+	p, s := g.pods[at], &g.persons[who]
+	if p.starts != starts {
+		return
+	}
+	g.count(&g.seen.Looks)
+	if s.ended {
+		g.cost(recordRead)
+		delete(p.watched, who)
+		return
+	}
+	g.cost(looked)
+	if g.now > s.usedUntil {
+		s.ended = true
+		g.cost(afterSent) // the record is read and written as ended
+		g.changed(who)
+		delete(p.watched, who)
+		return
+	}
+	g.watch(at, who, g.f.Idle.Seconds()/10)
+}

@@ -1,0 +1,77 @@
+package scale
+
+// Ops are commands that the store is sent, and what it sends of itself; in a second,
+// or in all, as who holds them says.
+type Ops struct {
+	Gets         float64 // GET
+	Puts         float64 // EVALSHA of putScript
+	Obtains      float64 // EVALSHA of obtainScript
+	Releases     float64 // EVALSHA of releaseScript
+	Subscribes   float64
+	Unsubscribes float64
+	Messages     float64 // that the store sends to those who are subscribed
+}
+
+// Commands is the sum of what the store is sent.
+func (o Ops) Commands() float64 {
+	return o.Gets + o.Puts + o.Obtains + o.Releases + o.Subscribes + o.Unsubscribes
+}
+
+// Scripts is how many of the commands are scripts.
+func (o Ops) Scripts() float64 { return o.Puts + o.Obtains + o.Releases }
+
+// plus adds what happens, so many times.
+func (o *Ops) plus(what Ops, times float64) {
+	o.Gets += times * what.Gets
+	o.Puts += times * what.Puts
+	o.Obtains += times * what.Obtains
+	o.Releases += times * what.Releases
+	o.Subscribes += times * what.Subscribes
+	o.Unsubscribes += times * what.Unsubscribes
+	o.Messages += times * what.Messages
+}
+
+// The steps of which all is made, each with the function that does it.
+var (
+	// session.(*Manager).follow: the record is read. Where the channel is not listened
+	// to yet, subscribed comes beside it (store.(*line).join).
+	recordRead = Ops{Gets: 1}
+	subscribed = Ops{Subscribes: 1}
+	// store.(*line).wake and tidy: a change is told once, then nobody listens.
+	woken = Ops{Messages: 1, Unsubscribes: 1}
+	// store.(*line).leave, when the record leaves the memory of a pod.
+	left = Ops{Unsubscribes: 1}
+	// session.(*Manager).touch: endIdle, markUsed.
+	useNoted = Ops{Gets: 1, Puts: 1}
+	// tokencache.(*Cache).obtainShared: the first look, and the one under the lock.
+	tokenRead = Ops{Gets: 1}
+	// store.(*Redis).Lock when it is free, and (*redisHold).giveBack.
+	obtained = Ops{Obtains: 1}
+	released = Ops{Releases: 1}
+	// store.(*redisHold).wait after the first refusal: it listens and asks again; then
+	// it is woken, listens anew, and asks (counted as obtained).
+	refused  = Ops{Obtains: 2, Subscribes: 1}
+	wokenFor = Ops{Messages: 1, Unsubscribes: 1, Subscribes: 1}
+	// session.(*Manager).Refresh and markSpent: record, note of use, note of the token
+	// that is sent, before; and, in rotate, the record read and written.
+	beforeSent = Ops{Gets: 3, Puts: 1}
+	afterSent  = Ops{Gets: 1, Puts: 1}
+	// tokencache.(*Shared).put.
+	tokenPut = Ops{Puts: 1}
+	// session.(*Manager).look: the record and the note of use.
+	looked = Ops{Gets: 2}
+)
+
+// refreshed is all that a token costs that is fetched, or renewed, without anybody else
+// asking at the same time; the first look is not in it.
+func (f Fleet) refreshed() Ops {
+	var o Ops
+	parts := []Ops{obtained, tokenRead, tokenPut, released}
+	if !f.Machines {
+		parts = append(parts, obtained, beforeSent, afterSent, released)
+	}
+	for _, part := range parts {
+		o.plus(part, 1)
+	}
+	return o
+}
