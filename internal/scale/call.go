@@ -42,10 +42,14 @@ func (g *game) session(at, who int) bool {
 		p.sessions.Add(who, fresh)
 		known = fresh
 	}
-	if g.now-known.touched >= min(noted.Seconds(), g.f.Idle.Seconds()/10) {
-		g.cost(useNoted)
-		known.touched, s.usedUntil = g.now, g.now+g.f.Idle.Seconds()
-		g.watch(at, who, g.f.Idle.Seconds())
+	if every := min(noted.Seconds(), g.f.Idle.Seconds()/10); g.now-known.touched >= every {
+		g.cost(noteRead)
+		if g.now-s.used >= every {
+			g.cost(useNoted)
+			s.used = g.now
+		}
+		known.touched = s.used
+		g.watchToo(at, who)
 	}
 	return true
 }
@@ -80,12 +84,15 @@ func (g *game) changed(who int) {
 }
 
 func (g *game) watch(at, who int, after float64) {
-	p := g.pods[at]
-	if after == g.f.Idle.Seconds() && p.watched[who] {
-		return // session.(*Manager).watchToo
+	g.pods[at].watched[who] = true
+	g.later(after, event{kind: aLook, pod: at, what: who, flight: &flight{starts: g.pods[at].starts}})
+}
+
+// watchToo is for a session that was used at a pod.
+func (g *game) watchToo(at, who int) {
+	if !g.pods[at].watched[who] {
+		g.watch(at, who, g.f.Idle.Seconds())
 	}
-	p.watched[who] = true
-	g.later(after, event{kind: aLook, pod: at, what: who, flight: &flight{starts: p.starts}})
 }
 
 // look is session.(*Manager).look.
@@ -95,18 +102,17 @@ func (g *game) look(at, who, starts int) {
 		return
 	}
 	g.count(&g.seen.Looks)
-	if s.ended {
-		g.cost(recordRead)
-		delete(p.watched, who)
+	g.cost(looked)
+	idle := g.f.Idle.Seconds()
+	if again := s.used + idle - g.now; again > 0 && !s.ended {
+		g.watch(at, who, again+idle/100+g.dice.Float64()*idle*0.08)
 		return
 	}
-	g.cost(looked)
-	if g.now > s.usedUntil {
+	g.cost(recordRead)
+	delete(p.watched, who)
+	if !s.ended {
 		s.ended = true
 		g.cost(afterSent) // the record is read and written as ended
 		g.changed(who)
-		delete(p.watched, who)
-		return
 	}
-	g.watch(at, who, g.f.Idle.Seconds()/10)
 }

@@ -41,8 +41,9 @@ var (
 	woken = Ops{Messages: 1, Unsubscribes: 1}
 	// store.(*line).leave, when the record leaves the memory of a pod.
 	left = Ops{Unsubscribes: 1}
-	// session.(*Manager).touch: endIdle, markUsed.
-	useNoted = Ops{Gets: 1, Puts: 1}
+	// session.(*Manager).touch: unusedFor, and markUsed where no other pod did that.
+	noteRead = Ops{Gets: 1}
+	useNoted = Ops{Puts: 1}
 	// tokencache.(*Cache).obtainShared: the first look, and the one under the lock.
 	tokenRead = Ops{Gets: 1}
 	// store.(*Redis).Lock when it is free, and (*redisHold).giveBack.
@@ -58,8 +59,8 @@ var (
 	afterSent  = Ops{Gets: 1, Puts: 1}
 	// tokencache.(*Shared).put.
 	tokenPut = Ops{Puts: 1}
-	// session.(*Manager).look: the record and the note of use.
-	looked = Ops{Gets: 2}
+	// session.(*Manager).look: the note of use, and without one the record.
+	looked = Ops{Gets: 1}
 )
 
 // refreshed is all that a token costs that is fetched, or renewed, without anybody else

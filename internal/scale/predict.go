@@ -92,7 +92,9 @@ func Predict(f Fleet) Load {
 // the record once in a cycle.
 func (f Fleet) addSessions(l *Load, s reach, cycle float64) (listening float64) {
 	people := float64(f.persons()) * s.pods * s.rate // calls in a second
-	l.Store.plus(useNoted, people/(1+s.fresh(noted.Seconds())))
+	read, written := f.notes(s)
+	l.Store.plus(noteRead, read)
+	l.Store.plus(useNoted, written)
 	// A record is believed for a minute, or until it changes.
 	tenants := float64(min(f.Tenants, f.Pairs))
 	minute := min(believed.Seconds()/cycle, 1)
@@ -106,6 +108,20 @@ func (f Fleet) addSessions(l *Load, s reach, cycle float64) (listening float64) 
 	l.Store.plus(left, evicted)
 	l.Store.plus(woken, each-evicted)
 	return listening
+}
+
+// notes is how often in a second pods read notes of use, and write them. One pod writes in
+// a minute; who reads what another wrote reads again when that is a minute old.
+func (f Fleet) notes(s reach) (read, written float64) {
+	persons := float64(f.persons())
+	people := persons * s.pods * s.rate
+	written = persons / (noted.Seconds() + 1/(s.pods*s.rate))
+	read = people
+	for range 20 { // reads less fresh are more, and more reads are less fresh
+		wrote := min(1, written/read)
+		read = people / (1 + s.fresh(noted.Seconds()*(1+wrote)/2))
+	}
+	return max(read, written), written
 }
 
 // unchanged is how likely it is that, since the last call of a person at a pod, none of
@@ -173,14 +189,10 @@ func (f Fleet) addWaits(l *Load, calls, cycle float64, t reach) {
 }
 
 // looks is how many times in a day pods look after one person's session: each that saw
-// it, when it may be idle, and then every tenth of that time until it has ended.
+// it, when it may be idle for the first time, and when it may be again, by then. Who is
+// at work for longer than that is looked after more often.
 func (f Fleet) looks(s reach) float64 {
-	shift, idle := f.Shift.Seconds(), f.Idle.Seconds()
+	shift := f.Shift.Seconds()
 	seen := s.pods * (1 - math.Exp(-s.rate*shift))
-	if seen == 0 {
-		return 0
-	}
-	// The mean moment at which a pod that saw the session saw it first.
-	mean := 1/s.rate - shift*math.Exp(-s.rate*shift)/(1-math.Exp(-s.rate*shift))
-	return seen * (1.5 + (shift-mean)/(idle/10))
+	return seen * (2 + math.Floor(shift/f.Idle.Seconds()))
 }

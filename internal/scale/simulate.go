@@ -74,7 +74,7 @@ type pod struct {
 // person is what the store knows of one.
 type person struct {
 	version   int
-	usedUntil float64
+	used      float64      // when that was noted
 	listening map[int]bool // pods
 	refresh   lock
 	ended     bool
@@ -147,7 +147,7 @@ func Simulate(f Fleet, p Play) Seen {
 	g.seen = Seen{Seconds: p.Lasts.Seconds(), HelseIDSeconds: make([]float64, seconds), StoreSeconds: make([]float64, seconds)}
 	g.persons = make([]person, f.persons())
 	for i := range g.persons {
-		g.persons[i] = person{usedUntil: f.Idle.Seconds(), listening: map[int]bool{}}
+		g.persons[i] = person{used: -noted.Seconds(), listening: map[int]bool{}}
 	}
 	for i := range f.Pods {
 		g.pods = append(g.pods, nil)

@@ -171,6 +171,7 @@ type fakeStore struct {
 	locked func(store.Key) // before a lock is asked for
 	put    func(store.Key) // after an entry was written
 	change func(store.Key) // before an entry is changed
+	got    func(store.Key) // after an entry was read
 	// full refuses writes alone.
 	full atomic.Bool
 }
@@ -186,6 +187,9 @@ func (f *fakeStore) err() error {
 
 func (f *fakeStore) Get(ctx context.Context, key store.Key) (store.Entry, error) {
 	e, err := f.Memory.Get(ctx, key)
+	if f.got != nil {
+		f.got(key)
+	}
 	return e, cmp.Or(f.err(), err)
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -117,19 +118,31 @@ func (m *Manager) unwatch(id string) {
 func (m *Manager) look(id string) {
 	ctx, cancel := context.WithTimeout(m.background.ctx, revokeLimit)
 	defer cancel()
+	e, err := m.o.Store.Get(ctx, usedKey(id))
+	if !errors.Is(err, store.ErrMissing) {
+		m.watch(id, m.lookAgain(e, err))
+		return
+	}
 	d, err := m.read(ctx, id)
-	if errors.Is(err, errUnknown) || err == nil && d.record.usable(time.Now()) != nil {
+	switch {
+	case errors.Is(err, errUnknown) || err == nil && d.record.usable(time.Now()) != nil:
 		m.unwatch(id)
-		return
-	}
-	if err == nil {
-		_, err = m.o.Store.Get(ctx, usedKey(id))
-	}
-	if errors.Is(err, store.ErrMissing) {
+	case err == nil:
 		_ = m.dismiss(ctx, id, unused) // where the store fails, the next call ends it
-		return
+	default:
+		m.watch(id, m.o.Idle/10)
 	}
-	m.watch(id, m.o.Idle/10)
+}
+
+// lookAgain is when a session is looked at that has a note of use. Where the note says
+// when that was, no look is needed before it may be idle; of many replicas, which all
+// look then, not all look at once.
+func (m *Manager) lookAgain(e store.Entry, err error) time.Duration {
+	tenth := m.o.Idle / 10
+	if err != nil || len(e.Value) == 0 {
+		return tenth
+	}
+	return m.o.Idle - m.noteAge(e) + tenth/10 + rand.N(tenth*8/10)
 }
 
 // dismiss ends a session that HelseID still knows, and has HelseID forget it.

@@ -49,7 +49,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 		return nil, err
 	}
 	// What renews tokens in the background is no use of the session.
-	if err := m.endIdle(ctx, id); err != nil {
+	if _, err := m.unusedFor(ctx, id); err != nil {
 		return nil, err
 	}
 	r.PID = d.record.Person.PID

@@ -21,6 +21,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -183,48 +184,64 @@ func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, 
 
 // touch notes that the session is in use, or ends it when it was idle too long.
 // The note is an entry of its own: writing the record here could undo a refresh
-// that stores a new token at the same moment.
+// that stores a new token at the same moment. What another replica noted just now is
+// not noted again.
 func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
-	now := time.Now()
-	if now.Sub(time.Unix(0, d.touched.Load())) < min(touchEvery, m.o.Idle/10) {
+	now, every := time.Now(), min(touchEvery, m.o.Idle/10)
+	if now.Sub(time.Unix(0, d.touched.Load())) < every {
 		return nil
 	}
-	err := m.endIdle(ctx, id)
-	if err == nil {
-		err = m.markUsed(ctx, id)
+	age, err := m.unusedFor(ctx, id)
+	if err == nil && age >= every {
+		age, err = 0, m.markUsed(ctx, id)
 	}
 	if m.o.Shared && storeDown(err) {
 		// Whoever has a good token goes on; it is noted when the store is back.
-		d.touched.Store(now.Add(touchAgain - min(touchEvery, m.o.Idle/10)).UnixNano())
+		d.touched.Store(now.Add(touchAgain - every).UnixNano())
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	d.touched.Store(now.UnixNano())
+	d.touched.Store(now.Add(-age).UnixNano())
 	if m.o.Shared {
 		m.watchToo(id)
 	}
 	return nil
 }
 
-// endIdle ends an active session that was idle too long, and then is the refusal
-// that says so.
-func (m *Manager) endIdle(ctx context.Context, id string) error {
-	_, err := m.o.Store.Get(ctx, usedKey(id))
+// unusedFor is how old the note is that an active session was used. One that was idle
+// too long is ended, and the error is the refusal that says so.
+func (m *Manager) unusedFor(ctx context.Context, id string) (time.Duration, error) {
+	e, err := m.o.Store.Get(ctx, usedKey(id))
 	if errors.Is(err, store.ErrMissing) {
-		return m.dismiss(ctx, id, unused)
+		return 0, m.dismiss(ctx, id, unused)
 	}
 	if err != nil {
-		return storeError(err)
+		return 0, storeError(err)
 	}
-	return nil
+	return m.noteAge(e), nil
 }
 
-// markUsed notes a use. An active session without the note was unused too long,
-// so it is written before the session becomes active.
+// noteAge is how old a note of use is; one of which that is not known, because an older
+// sidecar wrote it, or a clock is wrong, is as old as one can be.
+func (m *Manager) noteAge(e store.Entry) time.Duration {
+	at, err := strconv.ParseInt(string(e.Value), 10, 64)
+	age := m.o.Now().Sub(time.UnixMilli(at))
+	if err != nil || age < 0 || age > m.o.Idle {
+		return m.o.Idle
+	}
+	return age
+}
+
+// markUsed notes a use, and when, where others may ask. An active session without the
+// note was unused too long, so it is written before the session becomes active.
 func (m *Manager) markUsed(ctx context.Context, id string) error {
-	if err := m.o.Store.Put(ctx, usedKey(id), nil, m.o.Idle); err != nil {
+	var at []byte
+	if m.o.Shared {
+		at = strconv.AppendInt(nil, m.o.Now().UnixMilli(), 10)
+	}
+	if err := m.o.Store.Put(ctx, usedKey(id), at, m.o.Idle); err != nil {
 		return storeError(err)
 	}
 	return nil

@@ -14,13 +14,15 @@ import (
 
 // newFleet is two replicas with one HelseID and one store, which each reaches by a
 // way of its own.
-func newFleet(t *testing.T) (a, b *rig) {
+func newFleet(t *testing.T) (a, b *rig) { return newIdleFleet(t, 12*time.Hour) }
+
+func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) {
 	helseID, shared := newFake(t), store.NewMemory()
 	replica := func() *rig {
 		r := &rig{helseID: helseID, store: &fakeStore{Memory: shared}}
 		m, err := session.New(session.Options{
 			Store: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
-			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
+			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
 			Ended: func(id string) {
 				r.mu.Lock()
 				defer r.mu.Unlock()

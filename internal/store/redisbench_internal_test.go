@@ -78,7 +78,7 @@ func TestRedisMemory(t *testing.T) {
 		size int
 		most int
 	}{
-		{"a note of use", 0, 300},
+		{"a note of use", 13, 320},
 		{"a session of 1500 bytes", 1500, 2000},
 		{"a token of 2000 bytes", len(token), 2800},
 	} {
