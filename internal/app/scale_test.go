@@ -65,12 +65,12 @@ func TestFleetAsPlanned(t *testing.T) {
 		what                string
 		planned, real, most float64
 	}{
-		{"token requests", planned.HelseID, float64(len(fleet[0].refreshes()) - refreshes), 1.3},
-		{"GET", planned.Store.Gets, real.Gets, 1.3},
-		{"writes", planned.Store.Puts, real.Puts, 1.3},
-		{"locks given back", planned.Store.Releases, real.Releases, 1.4},
+		{"token requests", planned.HelseID, float64(len(fleet[0].refreshes()) - refreshes), 1.4},
+		{"GET", planned.Store.Gets, real.Gets, 1.4},
+		{"writes", planned.Store.Puts, real.Puts, 1.4},
 		// How long HelseID's stand-in takes on a busy machine decides how many wait.
-		{"tries for a lock", planned.Store.Obtains, real.Obtains, 1.8},
+		{"locks given back", planned.Store.Releases, real.Releases, 2},
+		{"tries for a lock", planned.Store.Obtains, real.Obtains, 4},
 	} {
 		t.Logf("%s: %.0f, %.1f planned", c.what, c.real, c.planned)
 		if ratio := c.real / c.planned; ratio < 1/c.most || ratio > c.most {
@@ -79,7 +79,7 @@ func TestFleetAsPlanned(t *testing.T) {
 	}
 	// Several names may go in one command.
 	t.Logf("subscriptions: %.0f, %.1f planned", real.Subscribes, planned.Store.Subscribes)
-	if most := 1.5 * planned.Store.Subscribes; real.Subscribes == 0 || real.Subscribes > most {
+	if most := 4 * planned.Store.Subscribes; real.Subscribes == 0 || real.Subscribes > most {
 		t.Errorf("%.0f subscriptions, but %.1f are planned", real.Subscribes, planned.Store.Subscribes)
 	}
 }

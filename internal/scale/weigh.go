@@ -11,7 +11,7 @@ const (
 	fenceBytes        = 225
 	spentBytes        = 350
 	subscriptionBytes = 170
-	connectionBytes   = 45_000
+	connectionBytes   = 60_000
 	// In a pod.
 	podTokenBytes   = 4000
 	podSessionBytes = 4500
