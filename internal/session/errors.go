@@ -19,6 +19,7 @@ const (
 	codeInvalid  = "request-invalid"
 	codeStore    = "store-unavailable"
 	codeLimit    = "limit-reached"
+	codeDraining = "draining"
 )
 
 // Error is a refusal of this room. It is stored with a session that failed, so
@@ -37,6 +38,7 @@ type Error struct {
 var (
 	errUnknown = &Error{Kind: codeUnknown, Text: "no session has this handle"}
 	errPending = &Error{Kind: codePending, Text: "the person has not finished the log-in"}
+	errClosing = &Error{Kind: codeDraining, Text: "the sidecar is shutting down", after: tryAgain}
 )
 
 // Error implements error.
@@ -69,8 +71,8 @@ func (e *Error) OAuthError() string { return e.OAuth }
 func (e *Error) RetryAfter() time.Duration { return e.after }
 
 // Permanent says that asking again with the same session changes nothing. A
-// store that is down is the exception.
-func (e *Error) Permanent() bool { return e.Kind != codeStore }
+// store that is down, and a sidecar that ends, are the exceptions.
+func (e *Error) Permanent() bool { return e.Kind != codeStore && e.Kind != codeDraining }
 
 // atCall is how a log-in that failed refuses a call: whatever it failed of, the
 // way on is another log-in, and trying again is not (contract section 5).
@@ -100,6 +102,14 @@ func storeError(err error) error {
 		return errUnknown
 	}
 	return &Error{Kind: codeStore, Text: "the session store did not answer", err: err}
+}
+
+// asStoreError is the store's error as a refusal, and any other one as it is.
+func asStoreError(err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return storeError(err)
 }
 
 // refusal is how other rooms' errors describe themselves.

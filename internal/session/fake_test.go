@@ -172,7 +172,9 @@ type fakeStore struct {
 	put    func(store.Key) // after an entry was written
 	change func(store.Key) // before an entry is changed
 	got    func(store.Key) // after an entry was read
-	// full refuses writes alone.
+	// late has a store that goes down within a write lose the answer to it.
+	late bool
+	// full refuses changes of sessions alone.
 	full atomic.Bool
 }
 
@@ -208,12 +210,15 @@ func (f *fakeStore) PutIf(ctx context.Context, key store.Key, value []byte, ttl 
 	if f.change != nil {
 		f.change(key)
 	}
-	if f.down.Load() || f.full.Load() {
+	if f.down.Load() || f.full.Load() && key.Kind == session.KindRecord {
 		return errDown
 	}
 	err := f.Memory.PutIf(ctx, key, value, ttl, version)
 	if err == nil && f.put != nil {
 		f.put(key)
+	}
+	if f.late {
+		return cmp.Or(f.err(), err)
 	}
 	return err
 }

@@ -18,6 +18,9 @@ const (
 	// token beyond them is not revoked and runs out by itself.
 	revokeAtOnce = 4
 	revokeQueue  = 1000
+	// lastRefreshes is how long the end of a Manager waits for refreshes that were sent:
+	// their answers may carry the only copy of a refresh token.
+	lastRefreshes = 10 * time.Second
 )
 
 // unused is why a session ended that nobody used.
@@ -31,10 +34,13 @@ type background struct {
 	work sync.WaitGroup
 	turn chan struct{} // holds who revokes right now
 
-	mu     sync.Mutex // guards what follows
-	queued int
-	idle   map[string]*time.Timer // by session
-	ends   map[string]time.Time   // when log-ins end, by session
+	refreshes sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	closing bool       // no refresh begins any more
+	queued  int
+	idle    map[string]*time.Timer // by session
+	ends    map[string]time.Time   // when log-ins end, by session
 }
 
 func newBackground() *background {
@@ -42,10 +48,11 @@ func newBackground() *background {
 	return &background{ctx: ctx, stop: stop, turn: make(chan struct{}, revokeAtOnce), idle: map[string]*time.Timer{}, ends: map[string]time.Time{}}
 }
 
-// Close ends what goes on in the background, and returns when it has ended. The
-// sessions stay as they are.
+// Close ends what goes on in the background, and returns when it has ended. Refreshes
+// that were sent may end before, within some seconds. The sessions stay as they are.
 func (m *Manager) Close() {
 	b := m.background
+	b.lastRefreshes()
 	b.mu.Lock()
 	b.stop()
 	for _, timer := range b.idle {
@@ -54,6 +61,34 @@ func (m *Manager) Close() {
 	clear(b.idle)
 	b.mu.Unlock()
 	b.work.Wait()
+}
+
+// refreshing notes a refresh that begins; whoever notes one must call done. False says
+// that none may begin any more.
+func (b *background) refreshing() (done func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing {
+		return nil, false
+	}
+	b.refreshes.Add(1)
+	return b.refreshes.Done, true
+}
+
+// lastRefreshes lets no refresh begin any more, and waits for those under way.
+func (b *background) lastRefreshes() {
+	b.mu.Lock()
+	b.closing = true
+	b.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		b.refreshes.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(lastRefreshes):
+	}
 }
 
 // start runs f in the background, unless that has ended.

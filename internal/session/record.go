@@ -152,8 +152,8 @@ func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
 	d := &decoded{version: e.Version, record: r}
 	m.remember(id, d)
 	m.note(id, r)
-	if ok && before.record.State == Active && r.State != Active && m.o.Ended != nil {
-		m.o.Ended(id) // another replica ended it
+	if ok && before.record.State == Active && r.State != Active {
+		m.gone(id) // another replica ended it
 	}
 	return d, nil
 }
@@ -204,7 +204,9 @@ func (m *Manager) update(ctx context.Context, id string, change func(*record) er
 	return m.updateUnder(ctx, id, 0, change)
 }
 
-// updateUnder is update by the holder of the lock that guards the refresh token.
+// updateUnder is update by the holder of the lock that guards the refresh token. Where a
+// later holder has written, the change is made by the version alone: it looks itself at
+// what stands there, and fences may go back with the clock of another server.
 func (m *Manager) updateUnder(ctx context.Context, id string, fence uint64, change func(*record) error) error {
 	for {
 		d, err := m.read(ctx, id)
@@ -216,7 +218,9 @@ func (m *Manager) updateUnder(ctx context.Context, id string, fence uint64, chan
 			return err
 		}
 		err = m.write(ctx, id, &changed, terms{d.version, fence})
-		if !errors.Is(err, store.ErrChanged) {
+		if errors.Is(err, store.ErrFenced) {
+			fence = 0
+		} else if !errors.Is(err, store.ErrChanged) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -242,17 +246,24 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (las
 		r.end(problem)
 		return nil
 	})
+	m.gone(id)
+	if err != nil {
+		return last, err
+	}
+	// What is left of these runs out by itself, and says nothing of a session that ended.
+	_ = m.o.Store.Delete(ctx, usedKey(id))
+	if m.o.Shared {
+		_ = m.o.Store.Delete(ctx, spentKey(id))
+	}
+	return last, nil
+}
+
+// gone forgets what this process has of a session that ended.
+func (m *Manager) gone(id string) {
 	m.unwatch(id)
 	if m.o.Ended != nil {
 		m.o.Ended(id)
 	}
-	if err != nil {
-		return last, err
-	}
-	if err := m.o.Store.Delete(ctx, usedKey(id)); err != nil {
-		return last, storeError(err)
-	}
-	return last, nil
 }
 
 // end drops everything secret or personal that a session held.

@@ -36,6 +36,11 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 		return nil, storeError(err)
 	}
 	defer hold.Release()
+	done, ok := m.background.refreshing()
+	if !ok {
+		return nil, errClosing
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
 	if err := m.save(ctx, id, hold.Fence()); err != nil {
@@ -60,7 +65,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 type spending struct {
 	id, token string
 	hold      store.Hold
-	mark      string // that the token has been sent; "" where none is needed
+	mark      string // of the note that the token is sent; "" where none is needed
 }
 
 // lost says that others may have the lock.
@@ -76,7 +81,8 @@ func (m *Manager) refresh(ctx context.Context, s spending, r helseid.Request) (*
 		if err := m.rotate(ctx, &s, grant); err != nil {
 			return nil, err
 		}
-	} else {
+	}
+	if grant == nil || grant.RefreshToken == "" || grant.RefreshToken == s.token {
 		m.unmark(s) // it is as good as before, or HelseID has said that it is not
 	}
 	return m.judge(ctx, &s, grant, err)
@@ -133,7 +139,7 @@ func (m *Manager) replace(ctx context.Context, id string, fence uint64, n succes
 		}
 		return nil
 	})
-	if errors.Is(err, errReplaced) || errors.Is(err, store.ErrFenced) {
+	if errors.Is(err, errReplaced) {
 		return nil
 	}
 	return err
@@ -146,7 +152,7 @@ func (m *Manager) judge(ctx context.Context, s *spending, g *helseid.Grant, err 
 		return g, nil
 	}
 	if a, ok := errors.AsType[answer](err); ok && a.InvalidGrant() {
-		if err := m.overtaken(ctx, s); err != nil {
+		if err := m.still(ctx, s); err != nil {
 			return nil, err
 		}
 		return nil, m.expire(ctx, s.id, "HelseID no longer accepts the log-in")

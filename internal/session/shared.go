@@ -3,8 +3,9 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
-	"strings"
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,9 +28,15 @@ const (
 	// leftAlone is how long a call is not made to ask a store that failed for another.
 	leftAlone = time.Second
 	// spentLife is how long a refresh token that was sent is not sent by others: longer
-	// than the exchange may take. After that its sender is taken for dead, and the token
-	// is sent once more, as after any request without an answer (contract 7.3).
-	spentLife = exchangeLimit + 20*time.Second
+	// than the exchange may take. Who finds it after that asks whether its sender has an
+	// answer in memory: one that lives, and reaches the store, writes it there within
+	// answerTime, as a store that was down for minutes has others do, too. After that the
+	// sender is taken for dead, and the token is sent once more, as after any request
+	// without an answer (contract 7.3). A question that was put askedLife ago counts for
+	// nothing: the store may have been down since.
+	spentLife  = exchangeLimit + 20*time.Second
+	answerTime = 15 * time.Second
+	askedLife  = 5 * time.Minute
 	// saveEvery is how often the store is offered what it did not take, saveLimit how
 	// long one try may take.
 	saveEvery = time.Second
@@ -108,6 +115,14 @@ func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
 
 func spentKey(id string) store.Key { return store.Key{Kind: "spent", ID: id} }
 
+// spentNote says that a refresh token was sent, by HelseID's clock.
+type spentNote struct {
+	Token string    `json:"token"` // its keyed hash
+	By    string    `json:"by"`    // tells notes apart
+	Sent  time.Time `json:"sent"`
+	Asked time.Time `json:"asked,omitzero"` // when somebody asked for the answer
+}
+
 // markSpent writes down that a refresh token is about to be sent, or refuses one that
 // was sent already.
 func (m *Manager) markSpent(ctx context.Context, s *spending) error {
@@ -118,20 +133,70 @@ func (m *Manager) markSpent(ctx context.Context, s *spending) error {
 	if err != nil && !errors.Is(err, store.ErrMissing) {
 		return storeError(err)
 	}
-	hash := m.ID(s.token)
-	if sent, _, _ := strings.Cut(string(e.Value), " "); err == nil && sent == hash {
-		return &Error{Kind: codeStore, Text: "the log-in is being renewed by another replica, which could not store the outcome yet", after: tryAgain}
+	n := spentNote{Token: m.ID(s.token), By: rand.Text(), Sent: m.o.Now()}
+	before := new(spentNote)
+	if err == nil && json.Unmarshal(e.Value, before) == nil && before.Token == n.Token && before.guards(n.Sent) {
+		return m.ask(ctx, s, *before, e.Version)
 	}
-	s.mark = hash + " " + rand.Text()
-	err = m.o.Store.PutFenced(ctx, spentKey(s.id), []byte(s.mark), spentLife, s.hold.Fence())
-	if err == nil && s.lost() {
+	if err = m.putSpent(ctx, s.id, n, e.Version); err == nil && s.lost() {
 		err = store.ErrLost
+	}
+	s.mark = n.By
+	if err == nil {
+		err = m.still(ctx, s)
 	}
 	if err != nil {
 		m.unmark(*s) // it may stand there, and the token was not sent
-		return storeError(err)
+		return asStoreError(err)
 	}
 	return nil
+}
+
+// putSpent writes a note in the place of the one that was read. So of two who believe
+// that they have the lock one can; and since it looks at the session again after that, no
+// lock is needed for a token to be sent by one alone.
+func (m *Manager) putSpent(ctx context.Context, id string, n spentNote, version uint64) error {
+	value, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("encoding a note: %w", err)
+	}
+	return m.o.Store.PutIf(ctx, spentKey(id), value, remembered, version)
+}
+
+// still is nil while the session has the refresh token that is being spent. Another may
+// have taken its place: of who loses the lock, or finds a store that forgot what it was
+// told last.
+func (m *Manager) still(ctx context.Context, s *spending) error {
+	d, err := m.read(ctx, s.id)
+	if err != nil {
+		return err
+	}
+	if err := d.record.usable(time.Now()); err != nil {
+		return err
+	}
+	if d.record.RefreshToken != s.token {
+		return &Error{Kind: codeStore, Text: "another replica has renewed the log-in meanwhile", after: tryAgain}
+	}
+	return nil
+}
+
+// guards says whether the token of a note may not be sent yet.
+func (n *spentNote) guards(now time.Time) bool {
+	return now.Sub(n.Sent) < spentLife || !n.asked(now) || now.Sub(n.Asked) < answerTime
+}
+
+func (n *spentNote) asked(now time.Time) bool { return now.Sub(n.Asked) < askedLife }
+
+// ask is the refusal of a token that may not be sent, and puts the question to its
+// sender where that is due.
+func (m *Manager) ask(ctx context.Context, s *spending, n spentNote, version uint64) error {
+	if now := m.o.Now(); now.Sub(n.Sent) >= spentLife && !n.asked(now) {
+		n.Asked = now
+		if err := m.putSpent(ctx, s.id, n, version); err != nil {
+			return storeError(err)
+		}
+	}
+	return &Error{Kind: codeStore, Text: "the log-in is being renewed by another replica, which could not store the outcome yet", after: tryAgain}
 }
 
 // unmark removes a note of this process: the token may be sent again. While the store
@@ -142,16 +207,20 @@ func (m *Manager) unmark(s spending) {
 	}
 	remove := func(ctx context.Context) error {
 		e, err := m.o.Store.Get(ctx, spentKey(s.id))
-		if errors.Is(err, store.ErrMissing) || err == nil && string(e.Value) != s.mark {
+		if errors.Is(err, store.ErrMissing) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		n := new(spentNote)
+		if json.Unmarshal(e.Value, n) == nil && n.By != s.mark {
+			return nil
+		}
 		return m.o.Store.Delete(ctx, spentKey(s.id))
 	}
 	if attempting(context.Background(), remove) != nil {
-		m.insist(spentLife, remove)
+		m.insist(remembered, remove)
 	}
 }
 
@@ -246,20 +315,6 @@ func (m *Manager) save(ctx context.Context, id string, fence uint64) error {
 	m.unsaved.put(id, successor{})
 	if err != nil { // it has ended
 		m.revokeLater(n.token)
-	}
-	return nil
-}
-
-// overtaken says that a refresh token which HelseID does not know any more was
-// replaced by somebody else, so that the session goes on with another. That happens to
-// who loses the lock, or finds a store that forgot what it was told last.
-func (m *Manager) overtaken(ctx context.Context, s *spending) error {
-	d, err := m.read(ctx, s.id)
-	if err != nil {
-		return err
-	}
-	if d.record.usable(time.Now()) == nil && d.record.RefreshToken != s.token {
-		return &Error{Kind: codeStore, Text: "another replica has renewed the log-in meanwhile", after: tryAgain}
 	}
 	return nil
 }

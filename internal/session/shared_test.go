@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/session"
 	"sfm-sidecar/internal/store"
@@ -130,8 +132,17 @@ func TestSenderDied(t *testing.T) {
 		synctest.Wait()
 		a.store.down.Store(true) // for ever
 		a.Close()
+		for range 2 {
+			b.refresh(t, handle, "store-unavailable")
+			time.Sleep(40 * time.Second) // the exchange may take longer
+		}
+		time.Sleep(2 * time.Minute)
+		b.refresh(t, handle, "store-unavailable") // has the sender an answer?
+		time.Sleep(10 * time.Minute)
+		b.refresh(t, handle, "store-unavailable") // the store may have been down since
+		time.Sleep(10 * time.Second)
 		b.refresh(t, handle, "store-unavailable")
-		time.Sleep(3 * time.Minute)
+		time.Sleep(10 * time.Second)
 		b.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} }
 		b.refresh(t, handle, "session-expired")
 	})
@@ -167,6 +178,24 @@ func TestOvertaken(t *testing.T) {
 	a.refresh(t, handle, "store-unavailable")
 	if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {
 		t.Errorf("the session has ended: %v", err)
+	}
+}
+
+// A refresh token that was replaced while its sender was held up is not sent.
+func TestReplacedBeforeItWasSent(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	a.store.change = func(key store.Key) {
+		if key.Kind == "spent" {
+			a.store.change = nil
+			overtake(t, b, b.ID(handle))
+		}
+	}
+	a.refresh(t, handle, "store-unavailable")
+	if n := a.helseID.asked(); n != 0 {
+		t.Errorf("HelseID was asked %d times", n)
 	}
 }
 
@@ -263,5 +292,131 @@ func TestSuccessorOfAnother(t *testing.T) {
 	}
 	if got := a.helseID.revoked; len(got) != 1 || got[0] != "rt-later" {
 		t.Errorf("the session held %v, want rt-later", got)
+	}
+}
+
+// A successor that the store could not take for minutes is still the one that is used
+// next: whoever comes first when the store is back leaves its holder the time to write it.
+func TestSuccessorOutlivesOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		b.store.down.Store(true)
+		time.Sleep(10*time.Minute + 100*time.Millisecond)
+		b.store.down.Store(false)
+		b.refresh(t, handle, "store-unavailable")
+		a.store.full.Store(false)
+		time.Sleep(2 * time.Second)
+		b.refresh(t, handle, "")
+		if n := a.helseID.asked(); n != 2 {
+			t.Errorf("HelseID was asked %d times", n)
+		}
+	})
+}
+
+// HelseID may give the same refresh token again and again.
+func TestSameTokenAgain(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	a.helseID.refresh = func(int) (*helseid.Grant, error) {
+		return &helseid.Grant{Token: &oauth2.Token{AccessToken: "at"}, Sent: time.Now(), Lifetime: time.Hour, RefreshToken: a.helseID.valid}, nil
+	}
+	for range 2 {
+		a.refresh(t, handle, "")
+		b.refresh(t, handle, "")
+	}
+}
+
+// A server whose clock is behind gives fences that are less than those of before. The
+// successor is written all the same, where nobody has replaced the token.
+func TestSuccessorUnderAnOldClock(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	key := store.Key{Kind: session.KindRecord, ID: a.ID(handle)}
+	e, err := a.store.Memory.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.store.Memory.PutFenced(t.Context(), key, e.Value, time.Hour, 1<<50); err != nil {
+		t.Fatal(err)
+	}
+	a.refresh(t, handle, "")
+	b.refresh(t, handle, "") // the fake fails the test when a token comes twice
+}
+
+// A refresh that was sent ends before its process does, and leaves its successor.
+func TestRefreshBeforeTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer b.Close()
+		handle := a.active(t)
+		a.helseID.took = 5 * time.Second
+		go a.refresh(t, handle, "")
+		synctest.Wait()
+		began := time.Now()
+		a.Close()
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("the end took %v", took)
+		}
+		a.refresh(t, handle, "draining")
+		b.refresh(t, handle, "")
+	})
+}
+
+// A log-out of which the store's answer was lost has HelseID told all the same: no other
+// log-out would find the token any more.
+func TestLogOutWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		a.store.put = func(key store.Key) {
+			if key.Kind == session.KindRecord {
+				a.store.down.Store(true)
+			}
+		}
+		a.store.late = true
+		_, err := a.End(t.Context(), handle, "", false)
+		wantCode(t, err, "store-unavailable", "")
+		synctest.Wait()
+		if got := a.helseID.revoked; len(got) != 1 {
+			t.Errorf("revoked %v", got)
+		}
+		_, err = b.ByHandle(t.Context(), handle, "")
+		wantCode(t, err, "session-expired", "")
+	})
+}
+
+// A log-out leaves nothing but the note that there was a session.
+func TestLogOutLeavesNothing(t *testing.T) {
+	a, b := newFleet(t)
+	defer a.Close()
+	defer b.Close()
+	handle := a.active(t)
+	a.refresh(t, handle, "")
+	if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.End(t.Context(), handle, "", false); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"used", "spent"} {
+		if n := a.store.Memory.Len(kind); n != 0 {
+			t.Errorf("%d entries of kind %s are left", n, kind)
+		}
+	}
+	_, err := b.ByHandle(t.Context(), handle, "")
+	wantCode(t, err, "session-expired", "")
+	if n := b.Known(); n != 0 {
+		t.Errorf("the other replica looks after %d sessions", n)
 	}
 }

@@ -108,6 +108,8 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 	// What is revoked is what the session held last: a refresh may have come between.
 	old, err := m.terminate(ctx, id, expiredError("the session was ended"))
 	if err != nil {
+		// It may have ended all the same, and nobody would then find the token any more.
+		m.revokeLater(old.RefreshToken)
 		return Ended{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)

@@ -1,0 +1,364 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+)
+
+// Three replicas, one person, a store and a HelseID that fail in every way they know, in
+// an order that a seed gives. HelseID judges: a refresh token is never sent again once an
+// answer to it came, nor while another has it under way.
+
+var fleetSeeds = flag.Int("fleet.seeds", 250, "how many orders of events TestFleetUnderFire tries")
+
+func TestFleetUnderFire(t *testing.T) {
+	for seed := range *fleetSeeds {
+		fleetUnderFire(t, uint64(seed))
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func FuzzFleetUnderFire(f *testing.F) {
+	f.Add(uint64(1) << 40)
+	f.Fuzz(fleetUnderFire)
+}
+
+func fleetUnderFire(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, dice: rand.New(rand.NewPCG(seed, 1)), engine: store.NewMemory(), judge: judge{valid: "rt-0"}}
+		fleet := []*session.Manager{w.replica(), w.replica(), w.replica()}
+		w.live(fleet)
+		w.calm()
+		time.Sleep(10 * time.Minute) // what one has in memory is stored, what was noted has run out
+		w.check(fleet)
+		for _, m := range fleet {
+			m.Close()
+		}
+	})
+}
+
+// world is what surrounds the replicas.
+type world struct {
+	t      *testing.T
+	engine *store.Memory
+	handle string
+
+	mu    sync.Mutex // guards what follows
+	dice  *rand.Rand
+	fire  bool
+	until time.Time // the store is down
+	judge judge
+	// asked: to end the session; ended: and that worked.
+	asked, ended bool
+}
+
+// judge is what HelseID knows of its refresh tokens.
+type judge struct {
+	valid    string
+	issued   int
+	underWay string // the token that is being redeemed
+	answered map[string]bool
+	lost     bool // an answer with a new token did not arrive
+	revoked  bool // the last one
+}
+
+// odds says yes n times of 100, while things go wrong.
+func (w *world) odds(n int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fire && w.dice.IntN(100) < n
+}
+
+func (w *world) below(d time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Duration(w.dice.Int64N(int64(d)))
+}
+
+// fail is for how long the store is down.
+func (w *world) fail(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.until = time.Now().Add(d)
+}
+
+func (w *world) down() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Before(w.until)
+}
+
+func (w *world) replica() *session.Manager {
+	m, err := session.New(session.Options{
+		Store: &way{world: w}, HelseID: &judging{fakeHelseID: newFake(w.t), world: w}, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
+		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// live lets the replicas refresh, each when it likes, and maybe one end the session.
+func (w *world) live(fleet []*session.Manager) {
+	w.handle = w.adopt(fleet[0])
+	w.fire = true
+	pause := 20 * time.Second // between two refreshes of a replica
+	if w.odds(50) {
+		pause = 200 * time.Second
+	}
+	var work sync.WaitGroup
+	for _, m := range fleet {
+		work.Go(func() {
+			for range 5 {
+				time.Sleep(w.below(pause))
+				_, _ = m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
+			}
+		})
+	}
+	if w.odds(20) {
+		time.Sleep(w.below(60 * time.Second))
+		_, err := fleet[1].End(context.Background(), w.handle, "", false)
+		w.mu.Lock()
+		w.asked, w.ended = true, err == nil
+		w.mu.Unlock()
+	}
+	work.Wait()
+}
+
+func (w *world) adopt(m *session.Manager) string {
+	handle, err := m.Adopt(context.Background(), "rt-0", session.Begin{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return handle
+}
+
+func (w *world) calm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fire = false
+}
+
+// check says how things must stand when all is well again.
+func (w *world) check(fleet []*session.Manager) {
+	for i, m := range fleet {
+		_, err := m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
+		switch {
+		case w.ended && err == nil:
+			w.t.Errorf("replica %d: the session that was ended is back", i)
+		case !w.asked && err != nil && !w.judge.lost:
+			w.t.Errorf("replica %d: %v", i, err)
+		}
+	}
+}
+
+// judging is HelseID as one replica reaches it.
+type judging struct {
+	*fakeHelseID
+	world *world
+}
+
+func (h *judging) Revoke(_ context.Context, token string) error {
+	w := h.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if token == w.judge.valid {
+		w.judge.revoked = true
+	}
+	return nil
+}
+
+func (h *judging) Refresh(_ context.Context, token string, r helseid.Request) (*helseid.Grant, error) {
+	w := h.world
+	w.begin(token)
+	defer w.end()
+	switch {
+	case w.odds(5):
+		time.Sleep(w.below(time.Minute))
+		return nil, noAnswer{}
+	case w.odds(5):
+		return nil, refused{code: "tenant-not-delegated"}
+	case w.odds(30):
+		time.Sleep(w.below(20 * time.Second))
+	default:
+		time.Sleep(w.below(100 * time.Millisecond))
+	}
+	silent := !r.NoTenant && w.odds(2)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if token != w.judge.valid || w.judge.revoked {
+		return nil, invalidGrant{}
+	}
+	w.judge.issued++
+	w.judge.valid = fmt.Sprintf("rt-%d", w.judge.issued)
+	if silent {
+		w.judge.lost = true
+		return nil, noAnswer{}
+	}
+	if w.judge.answered == nil {
+		w.judge.answered = map[string]bool{}
+	}
+	w.judge.answered[token] = true
+	return &helseid.Grant{
+		Token: &oauth2.Token{AccessToken: "at"}, Sent: time.Now(), Lifetime: time.Hour, IDToken: "id-token",
+		RefreshToken: w.judge.valid, RefreshLifetime: 8 * time.Hour,
+	}, nil
+}
+
+func (w *world) begin(token string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.judge.answered[token] {
+		w.t.Errorf("%s was sent again, though it was answered", token)
+	}
+	if w.judge.underWay == token {
+		w.t.Errorf("%s was sent twice at once", token)
+	}
+	w.judge.underWay = token
+}
+
+func (w *world) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judge.underWay = ""
+}
+
+// way is how one replica reaches the store.
+type way struct {
+	world *world
+	mu    sync.Mutex // guards until
+	until time.Time
+}
+
+// away is for how long the store can't be reached from here.
+func (s *way) away(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Now().Add(d)
+}
+
+// broken fails a call before it is carried out, or else says whether it shall fail after that.
+func (s *way) broken() (before error, after error) {
+	w := s.world
+	s.mu.Lock()
+	away := time.Now().Before(s.until)
+	s.mu.Unlock()
+	away = w.down() || away
+	time.Sleep(w.below(5 * time.Millisecond))
+	switch {
+	case away, w.odds(5):
+		return errDown, nil
+	case w.odds(1):
+		w.fail(w.below(400 * time.Second))
+		return errDown, nil
+	case w.odds(3):
+		s.away(w.below(60 * time.Second))
+		return errDown, nil
+	case w.odds(4):
+		return nil, errDown
+	}
+	return nil, nil
+}
+
+func (s *way) do(ctx context.Context, f func() error) error {
+	before, after := s.broken()
+	if before != nil || ctx.Err() != nil {
+		return errors.Join(before, ctx.Err())
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	return after
+}
+
+func (s *way) Get(ctx context.Context, key store.Key) (e store.Entry, err error) {
+	err = s.do(ctx, func() error { e, err = s.world.engine.Get(ctx, key); return err })
+	return e, err
+}
+
+func (s *way) Put(ctx context.Context, key store.Key, value []byte, ttl time.Duration) error {
+	return s.do(ctx, func() error { return s.world.engine.Put(ctx, key, value, ttl) })
+}
+
+func (s *way) PutIf(ctx context.Context, key store.Key, value []byte, ttl time.Duration, version uint64) error {
+	return s.do(ctx, func() error { return s.world.engine.PutIf(ctx, key, value, ttl, version) })
+}
+
+func (s *way) PutFenced(ctx context.Context, key store.Key, value []byte, ttl time.Duration, fence uint64) error {
+	return s.do(ctx, func() error { return s.world.engine.PutFenced(ctx, key, value, ttl, fence) })
+}
+
+func (s *way) PutFencedIf(ctx context.Context, key store.Key, value []byte, ttl time.Duration, fence, version uint64) error {
+	return s.do(ctx, func() error { return s.world.engine.PutFencedIf(ctx, key, value, ttl, fence, version) })
+}
+
+func (s *way) Take(ctx context.Context, key store.Key) (value []byte, err error) {
+	err = s.do(ctx, func() error { value, err = s.world.engine.Take(ctx, key); return err })
+	return value, err
+}
+
+func (s *way) Delete(ctx context.Context, key store.Key) error {
+	return s.do(ctx, func() error { return s.world.engine.Delete(ctx, key) })
+}
+
+func (s *way) Watch(ctx context.Context, key store.Key) (<-chan struct{}, func(), error) {
+	if err, _ := s.broken(); err != nil {
+		return nil, nil, err
+	}
+	return s.world.engine.Watch(ctx, key)
+}
+
+// Lock gives a lock that others may have again before its holder has released it, and
+// even before its holder knows.
+func (s *way) Lock(ctx context.Context, key store.Key) (store.Hold, error) {
+	w := s.world
+	if err, _ := s.broken(); err != nil {
+		return nil, err
+	}
+	hold, err := w.engine.Lock(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	h := &fragile{Hold: hold}
+	h.known, h.lose = context.WithCancelCause(context.WithoutCancel(ctx))
+	if w.odds(20) {
+		h.timers = append(h.timers,
+			time.AfterFunc(w.below(10*time.Second), hold.Release),
+			time.AfterFunc(w.below(13*time.Second), func() { h.lose(store.ErrLost) }))
+	}
+	return h, nil
+}
+
+// fragile is a lock that can be lost.
+type fragile struct {
+	store.Hold
+	known  context.Context // ends when the holder knows
+	lose   context.CancelCauseFunc
+	timers []*time.Timer
+}
+
+func (h *fragile) Context() context.Context { return h.known }
+
+func (h *fragile) Release() {
+	for _, timer := range h.timers {
+		timer.Stop()
+	}
+	h.lose(context.Canceled)
+	h.Hold.Release()
+}
