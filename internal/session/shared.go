@@ -180,9 +180,10 @@ func (m *Manager) still(ctx context.Context, s *spending) error {
 	return nil
 }
 
-// guards says whether the token of a note may not be sent yet.
+// guards says whether the token of a note may not be sent yet: its sender must have been
+// asked, which is done no earlier than spentLife after it was sent.
 func (n *spentNote) guards(now time.Time) bool {
-	return now.Sub(n.Sent) < spentLife || !n.asked(now) || now.Sub(n.Asked) < answerTime
+	return !n.asked(now) || now.Sub(n.Asked) < answerTime
 }
 
 func (n *spentNote) asked(now time.Time) bool { return now.Sub(n.Asked) < askedLife }
