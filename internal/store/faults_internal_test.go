@@ -219,5 +219,14 @@ func TestRedisWaitsForReplicas(t *testing.T) {
 	if late.Load() == 0 {
 		t.Error("nobody was told that the replica is late")
 	}
+	late.Store(0)
+	must(t, r.PutIf(ctx, Key{"session", "two"}, nil, time.Hour, 0))
+	if late.Load() != 1 {
+		t.Error("a change of a session did not wait for the replica")
+	}
+	must(t, r.Put(ctx, Key{"session", "two"}, nil, time.Hour))
+	if late.Load() != 1 {
+		t.Error("a note waited for the replica")
+	}
 	h.Release()
 }

@@ -34,8 +34,8 @@ type RedisOptions struct {
 	//	                                         password of the servers are parameters
 	//
 	// pool_size, min_idle_conns and max_active_conns may be added, and
-	// wait_replicas=N: PutFenced waits, for about a fifth of Timeout, until N replicas
-	// have what was written (with sentinels 1, else 0).
+	// wait_replicas=N: a write with a condition waits, for about a fifth of Timeout, until
+	// N replicas have what was written (with sentinels 1, else 0).
 	URL string
 	// Keys, of 32 bytes each, seal what is stored: the first seals, all open.
 	Keys [][]byte
@@ -197,7 +197,7 @@ func (r *Redis) put(ctx context.Context, op string, key Key, value []byte, t ter
 	sealed := r.seal.seal(name, key.ID, value)
 	answer, err := r.do(ctx, op, name, func(ctx context.Context) (any, error) {
 		args := []any{name, sealed, milliseconds(t.ttl), t.version, t.fence, format, r.publish}
-		if t.fence == nil || r.engine.replicas == 0 {
+		if t.fence == nil && t.version == nil || r.engine.replicas == 0 {
 			return putScript.run(ctx, r.engine, args...)
 		}
 		return r.replicate(ctx, name, args)
@@ -221,8 +221,8 @@ func (r *Redis) put(ctx context.Context, op string, key Key, value []byte, t ter
 }
 
 // replicate writes and waits a moment for the replicas: what only a master knows is
-// lost when it dies, and the one that a rotated token replaced would come back. A
-// replica that does not keep up delays, and does not fail, the write.
+// lost when it dies, and the one that a rotated token replaced would come back, or a
+// session that was ended. A replica that does not keep up delays, and does not fail, the write.
 func (r *Redis) replicate(ctx context.Context, name string, args []any) (any, error) {
 	node, err := r.engine.node(ctx, name)
 	if err != nil {

@@ -65,6 +65,7 @@ func (r *Redis) obtain(ctx context.Context, key Key, turn Hold) (*redisHold, err
 	h.ctx, h.lose = context.WithCancelCause(ctx)
 	if !r.work.start(h.keep) {
 		h.lose(ErrLost)
+		h.giveBack()
 		return nil, &Failure{"lock", Cancelled, errors.New("the store is closed")}
 	}
 	return h, nil
@@ -197,13 +198,14 @@ func (h *redisHold) renew() (bool, error) {
 }
 
 // giveBack frees the lock if it is ours. A server that does not answer is asked until
-// the lease has run out by itself.
+// the lease has run out by itself; whoever is next in this process does not wait for that.
 func (h *redisHold) giveBack() {
 	r := h.store
 	for end := h.renewed.Add(r.o.Lease); ; {
 		_, err := r.do(context.WithoutCancel(r.life), "release", h.name, func(ctx context.Context) (any, error) {
 			return releaseScript.run(ctx, r.engine, h.name, h.me, r.publish)
 		})
+		h.turn.Release()
 		if err == nil || time.Now().After(end) {
 			return
 		}

@@ -106,6 +106,47 @@ func TestRedisLockIsLost(t *testing.T) {
 	}
 }
 
+// A lock that can't be given back, since the server is gone, keeps nobody of the same
+// process waiting: they learn at once that it is.
+func TestRedisReleaseWithoutServer(t *testing.T) {
+	checkLeaks(t)
+	s := startRedis(t)
+	r := openTest(t, s.url())
+	held := lockNow(t, r, one)
+	s.kill()
+	held.Release()
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := r.Lock(short, one); short.Err() != nil || refusal(err) != Unreachable && refusal(err) != Resting {
+		t.Errorf("the next: %v", err)
+	}
+	s.run(t)
+	long, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	within(t, 8*time.Second, "the lock can be had", func() bool {
+		h, err := r.Lock(long, one)
+		if err == nil {
+			h.Release()
+		}
+		return err == nil
+	})
+}
+
+// A store that ends just when a lock was got does not leave it to its lease.
+func TestRedisLockAtTheEnd(t *testing.T) {
+	s := startRedis(t)
+	r := openTest(t, s.url())
+	turn, err := r.queue.Lock(t.Context(), one)
+	must(t, err)
+	r.work.wait() // as Close does, while the connection is still there
+	if _, err := r.obtain(t.Context(), one, turn); err == nil {
+		t.Fatal("a store that has ended gave a lock")
+	}
+	if left := s.names(t, "sfm:lock-*"); len(left) != 0 {
+		t.Errorf("%d locks are left", len(left))
+	}
+}
+
 // A short pause of the server costs no lock.
 func TestRedisLockOutlivesAPause(t *testing.T) {
 	s := startRedis(t)
