@@ -159,15 +159,13 @@ func (c *Cache) renew(ctx context.Context, e *entry, mint Mint) *flight {
 }
 
 // renewed waits for the renewal of a late token, but not for long: the old one is still good, and the call goes on with
-// it. If it has expired meanwhile, the call waits on, like any other that has none.
-func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint) (*Token, Source, error) {
-	start := time.Now()
-	until := start.Add(c.opts.Wait)
+// it. If it has expired meanwhile, the call waits on, like any other that has none, until the moment given.
+func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint, until time.Time) (*Token, Source, error) {
 	f := c.renew(ctx, e, mint)
 	if f == nil {
 		return e.hit(), Hit, nil
 	}
-	err := c.wait(ctx, f, start.Add(min(lateWait, c.opts.Wait)))
+	err := c.wait(ctx, f, time.Now().Add(min(lateWait, time.Until(until))))
 	switch {
 	case err == nil:
 		return f.entry.token, Joined, nil

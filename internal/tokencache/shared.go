@@ -127,6 +127,18 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 	return token, nil
 }
 
+// found gives a token that another replica fetched some time ago, as one is given that
+// was held for as long: a late one waits for its renewal.
+func (c *Cache) found(ctx context.Context, e *entry, mint Mint, until time.Time) (*Token, Source, error) {
+	switch c.age(e) {
+	case soon:
+		c.renew(ctx, e, mint)
+	case late:
+		return c.renewed(ctx, e, mint, until)
+	}
+	return e.token, SharedBy, nil
+}
+
 // welcome says whether a token that others fetched is what a flight is for: not the
 // one that the receiver refused, and, where one is held that is still good, one that
 // need not be renewed itself.

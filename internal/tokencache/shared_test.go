@@ -180,13 +180,60 @@ func TestSharedRenewal(t *testing.T) {
 		if _, err := caches[0].Token(t.Context(), k, m.mint); err != nil {
 			t.Fatal(err)
 		}
-		other := &Token{AccessToken: "other", Type: "DPoP", Sent: time.Now().Add(-30 * time.Second), Lifetime: hour}
+		other := &Token{AccessToken: "other", Type: "DPoP", Sent: time.Now().Add(-90 * time.Second), Lifetime: hour}
 		if err := caches[0].opts.Shared.put(t.Context(), k, other, 1<<60); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(hour - 2*time.Minute)
 		if told[0].of("renewed") != 1 || m.made.Load() != 2 {
 			t.Errorf("%d renewed, %d minted; what was as old was taken for new", told[0].of("renewed"), m.made.Load())
+		}
+	})
+}
+
+// A token that another replica fetched is as old here as there: a late one is renewed
+// before it is used, or used when that fails.
+func TestSharedLate(t *testing.T) {
+	for what, fails := range map[string]bool{"renewed": false, "HelseID is down": true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &mill{lifetime: hour}
+			caches, _ := fleet(t, 2, store.NewMemory())
+			k := Key{Parent: "p"}
+			if _, err := caches[0].Token(t.Context(), k, m.mint); err != nil {
+				t.Fatal(err)
+			}
+			caches[0].Close() // it would renew in time
+			time.Sleep(hour - time.Minute)
+			want := "t2"
+			if fails {
+				m.fail(errors.New("down"))
+				want = "t1"
+			}
+			token, err := caches[1].Token(t.Context(), k, m.mint)
+			if err != nil || token.AccessToken != want {
+				t.Errorf("%s: %v %v, want %s", what, token, err, want)
+			}
+		})
+	}
+}
+
+// One that is due soon is used, and renewed meanwhile.
+func TestSharedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mill{lifetime: hour}
+		caches, _ := fleet(t, 2, store.NewMemory())
+		k := Key{Parent: "p"}
+		if _, err := caches[0].Token(t.Context(), k, m.mint); err != nil {
+			t.Fatal(err)
+		}
+		caches[0].Close()
+		time.Sleep(hour - 3*time.Minute)
+		if token, err := caches[1].Token(t.Context(), k, m.mint); err != nil || token.AccessToken != "t1" {
+			t.Errorf("%v %v, want t1", token, err)
+		}
+		synctest.Wait()
+		if n := m.made.Load(); n != 2 {
+			t.Errorf("%d minted, want 2", n)
 		}
 	})
 }

@@ -237,7 +237,7 @@ func (c *Cache) obtain(ctx context.Context, k Key, mint Mint) (*Token, Source, e
 		c.renew(ctx, e, mint)
 		return e.hit(), Hit, nil
 	case late:
-		return c.renewed(ctx, e, mint)
+		return c.renewed(ctx, e, mint, time.Now().Add(c.opts.Wait))
 	default:
 		return c.fetch(ctx, k, mint, time.Now().Add(c.opts.Wait))
 	}
@@ -280,7 +280,7 @@ func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*
 		return f.entry.token, Joined, nil
 	}
 	if f.shared {
-		return f.entry.token, SharedBy, nil
+		return c.found(ctx, f.entry, mint, until)
 	}
 	return f.entry.token, Fetched, nil
 }
