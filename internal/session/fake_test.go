@@ -172,6 +172,10 @@ type fakeStore struct {
 	put    func(store.Key) // after an entry was written
 	change func(store.Key) // before an entry is changed
 	got    func(store.Key) // after an entry was read
+	// slow is how long a store that is down takes to say so.
+	slow time.Duration
+	// gets is how long it takes to read.
+	gets time.Duration
 	// late has a store that goes down within a write lose the answer to it.
 	late bool
 	// full refuses changes of sessions alone.
@@ -182,12 +186,14 @@ var errDown = errors.New("the store is down")
 
 func (f *fakeStore) err() error {
 	if f.down.Load() {
+		time.Sleep(f.slow)
 		return errDown
 	}
 	return nil
 }
 
 func (f *fakeStore) Get(ctx context.Context, key store.Key) (store.Entry, error) {
+	time.Sleep(f.gets)
 	e, err := f.Memory.Get(ctx, key)
 	if f.got != nil {
 		f.got(key)

@@ -187,27 +187,38 @@ func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, 
 // that stores a new token at the same moment. What another replica noted just now is
 // not noted again.
 func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
-	now, every := time.Now(), min(touchEvery, m.o.Idle/10)
+	now, every := time.Now(), m.noteEvery()
 	if now.Sub(time.Unix(0, d.touched.Load())) < every {
 		return nil
 	}
-	age, err := m.unusedFor(ctx, id)
-	if err == nil && age >= every {
-		age, err = 0, m.markUsed(ctx, id)
+	if !m.o.Shared {
+		return m.noteUse(ctx, id, d, now)
 	}
-	if m.o.Shared && storeDown(err) {
+	_, err := patiently(ctx, m, func(ctx context.Context) (none struct{}, err error) { return none, m.noteUse(ctx, id, d, now) })
+	if storeDown(err) {
 		// Whoever has a good token goes on; it is noted when the store is back.
 		d.touched.Store(now.Add(touchAgain - every).UnixNano())
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	d.touched.Store(now.Add(-age).UnixNano())
-	if m.o.Shared {
+	if err == nil {
 		m.watchToo(id)
 	}
-	return nil
+	return err
+}
+
+// noteEvery is how often, at most, a session's use is written down.
+func (m *Manager) noteEvery() time.Duration { return min(touchEvery, m.o.Idle/10) }
+
+// noteUse is touch, when it is due.
+func (m *Manager) noteUse(ctx context.Context, id string, d *decoded, now time.Time) error {
+	age, err := m.unusedFor(ctx, id)
+	if err == nil && age >= m.noteEvery() {
+		age, err = 0, m.markUsed(ctx, id)
+	}
+	if err == nil {
+		d.touched.Store(now.Add(-age).UnixNano())
+	}
+	return err
 }
 
 // unusedFor is how old the note is that an active session was used. One that was idle

@@ -25,6 +25,8 @@ import (
 const (
 	// followedLife is how long a record is believed without being read again.
 	followedLife = time.Minute
+	// patience is how long a call that could do without waits for the store.
+	patience = 100 * time.Millisecond
 	// leftAlone is how long a call is not made to ask a store that failed for another.
 	leftAlone = time.Second
 	// spentLife is how long a refresh token that was sent is not sent by others: longer
@@ -85,13 +87,41 @@ func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
 	if ok && before.current() {
 		return before, nil
 	}
-	d, err := m.follow(ctx, id)
-	if storeDown(err) && ok && before.record.usable(time.Now()) == nil {
+	if !ok || before.record.usable(time.Now()) != nil {
+		return m.follow(ctx, id)
+	}
+	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return m.follow(ctx, id) })
+	if storeDown(err) {
 		// Not every call shall wait for a store that says nothing.
 		before.followBy(&following{stop: func() {}, until: time.Now().Add(leftAlone)})
 		return before, nil
 	}
 	return d, err
+}
+
+// patiently asks the store something that the caller could do without: one that is slow
+// is not in the way of a call whose token is at hand. What was asked goes on.
+func patiently[T any](ctx context.Context, m *Manager, ask func(context.Context) (T, error)) (T, error) {
+	type answer struct {
+		what T
+		err  error
+	}
+	var none T
+	came := make(chan answer, 1)
+	if !m.background.start(func() {
+		what, err := ask(context.WithoutCancel(ctx))
+		came <- answer{what, err}
+	}) {
+		return none, storeError(errClosing)
+	}
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	select {
+	case a := <-came:
+		return a.what, a.err
+	case <-enough.C:
+		return none, storeError(context.DeadlineExceeded)
+	}
 }
 
 // follow reads a record and is told of its changes from then on.

@@ -420,3 +420,40 @@ func TestLogOutLeavesNothing(t *testing.T) {
 		t.Errorf("the other replica looks after %d sessions", n)
 	}
 }
+
+// A store that is slow is not in the way of who is known; and what it says late counts.
+func TestKnownWhileStoreIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Fatal(err)
+		}
+		a.store.slow = 500 * time.Millisecond
+		a.store.down.Store(true)
+		time.Sleep(time.Hour)
+		began := time.Now()
+		for range 20 {
+			if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("20 calls took %v", took)
+		}
+		time.Sleep(time.Second)
+		if _, err := b.End(t.Context(), handle, "", false); err != nil {
+			t.Fatal(err)
+		}
+		a.store.down.Store(false)
+		a.store.gets = 300 * time.Millisecond
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		_, err := a.ByHandle(t.Context(), handle, "")
+		wantCode(t, err, "session-expired", "")
+	})
+}
