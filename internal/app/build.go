@@ -192,7 +192,7 @@ func (h *house) buildCache() (err error) {
 	keep := h.cfg.Keep
 	var shared *tokencache.Shared
 	if h.shared != nil {
-		shared = &tokencache.Shared{Store: h.store, Now: h.helseID.Now, Failed: h.tokenNotShared}
+		shared = &tokencache.Shared{Store: h.store, Now: h.helseID.Now, Learn: h.learnTime, Failed: h.tokenNotShared}
 	}
 	h.cache, err = tokencache.New(tokencache.Options{
 		Shared: shared, Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,

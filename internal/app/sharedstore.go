@@ -84,6 +84,17 @@ func sharedSpace(c *config.Config) string {
 	return string(sum.Sum(nil))
 }
 
+// learnTimeLimit is how long a HelseID that is down keeps a token from being taken from the
+// store, while the time is not known.
+const learnTimeLimit = 2 * time.Second
+
+// learnTime has the time of all replicas known.
+func (h *house) learnTime(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, learnTimeLimit)
+	defer cancel()
+	h.helseID.LearnTime(ctx)
+}
+
 // tokenNotShared tells that each replica fetches for itself.
 func (h *house) tokenNotShared(err error) {
 	h.log.Debug("a token could not be shared", "cause", err)

@@ -172,3 +172,18 @@ func TestClockFollowsAJump(t *testing.T) {
 		})
 	}
 }
+
+// Who asks for nothing else learns the time all the same, and asks once.
+func TestLearnTime(t *testing.T) {
+	f := newFake(t)
+	c := f.client(func(o *Options) { o.Wall = func() time.Time { return time.Now().Add(-3 * time.Minute) } })
+	for range 2 {
+		c.LearnTime(t.Context())
+		if off := time.Until(c.Now()); off.Abs() > 5*time.Second {
+			t.Errorf("the time is %v off", off)
+		}
+	}
+	if n := f.fetched(wellKnown); n != 1 {
+		t.Errorf("HelseID was asked %d times", n)
+	}
+}

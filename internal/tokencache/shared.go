@@ -19,6 +19,9 @@ type Shared struct {
 	// Now is the time as all replicas see it, whatever their own clocks say. If nil,
 	// time.Now.
 	Now func() time.Time
+	// Learn is called before a token is taken from the store: Now must be right by then.
+	// If nil, it is.
+	Learn func(context.Context)
 	// Failed is told what the store did not do. If nil, nobody is.
 	Failed func(error)
 }
@@ -97,6 +100,9 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 	s := c.opts.Shared
 	if s == nil {
 		return f.mint(ctx)
+	}
+	if s.Learn != nil {
+		s.Learn(ctx)
 	}
 	found, err := s.get(ctx, f.key)
 	if err == nil && c.welcome(f, found) {

@@ -217,6 +217,26 @@ func TestSharedLate(t *testing.T) {
 	}
 }
 
+// The common time is learned before the age of another's token is judged by it.
+func TestSharedTimeIsLearned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, s := &mill{lifetime: hour}, store.NewMemory()
+		caches, _ := fleet(t, 2, s)
+		k := Key{Parent: "p"}
+		if _, err := caches[0].Token(t.Context(), k, m.mint); err != nil {
+			t.Fatal(err)
+		}
+		off := -2 * time.Hour
+		caches[1].opts.Shared.Now = func() time.Time { return time.Now().Add(off) }
+		caches[1].opts.Shared.Learn = func(context.Context) { off = 0 }
+		time.Sleep(10 * time.Minute)
+		token, err := caches[1].Token(t.Context(), k, m.mint)
+		if err != nil || time.Since(token.Sent) != 10*time.Minute {
+			t.Errorf("%v, sent %v ago", err, time.Since(token.Sent))
+		}
+	})
+}
+
 // One that is due soon is used, and renewed meanwhile.
 func TestSharedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
