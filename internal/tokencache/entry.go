@@ -165,7 +165,8 @@ func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint, until time.Tim
 	if f == nil {
 		return e.hit(), Hit, nil
 	}
-	err := c.wait(ctx, f, time.Now().Add(min(lateWait, time.Until(until))))
+	// Half of what is left: a renewal that does not come must not use up the token that is there.
+	err := c.wait(ctx, f, time.Now().Add(min(lateWait, time.Until(until), c.lifeAbove(e)/2)))
 	switch {
 	case err == nil:
 		return f.entry.token, Joined, nil
