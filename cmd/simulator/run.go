@@ -30,6 +30,7 @@ type flags struct {
 	publicJWK    string // file with the public key of an existing client
 	writeJWK     string // file for the private key of a new one
 	journals     string // file with journals, "" = none from the start
+	crowd        int    // further persons
 	strict       bool   // no journal is made on first use
 }
 
@@ -86,6 +87,7 @@ func parse(args []string, usage io.Writer) (flags, error) {
 	set.StringVar(&given.publicJWK, "client-jwk", "", "`file` with the client's public JWK or JWKS")
 	set.StringVar(&given.writeJWK, "write-client-jwk", "", "make a client and write its private JWK to this `file`")
 	set.StringVar(&given.journals, "journals", "", "`file` with SFM's journals in JSON, as /_simulator/journals tells them")
+	set.IntVar(&given.crowd, "crowd", 0, "`number` of further persons, p000, p001 and so on; at most 1000")
 	set.BoolVar(&given.strict, "strict-journals", false, "make no journal on first use, as the real SFM")
 	if err := set.Parse(args); err != nil {
 		return given, err
@@ -95,6 +97,9 @@ func parse(args []string, usage io.Writer) (flags, error) {
 	}
 	if (given.publicJWK == "") == (given.writeJWK == "") {
 		return given, errors.New("give one of -client-jwk (a client that has a key) and -write-client-jwk (make one)")
+	}
+	if given.crowd < 0 || given.crowd > 1000 {
+		return given, fmt.Errorf("a crowd of %d; give 0 to 1000", given.crowd)
 	}
 	for _, address := range []string{given.helseID, given.sfm} {
 		if err := requireLoopback(address); err != nil {
@@ -108,7 +113,7 @@ func parse(args []string, usage io.Writer) (flags, error) {
 func makeWorld(given flags) (simulator.Options, error) {
 	knobs := simulator.DefaultKnobs()
 	knobs.SFM.StrictJournals = given.strict
-	options := simulator.Options{Knobs: &knobs}
+	options := simulator.Options{Knobs: &knobs, Persons: append(simulator.Persons(), simulator.Crowd(given.crowd)...)}
 	if given.journals == "" {
 		return options, nil
 	}

@@ -20,18 +20,8 @@ const (
 	again = 2
 )
 
-// crowd is made-up persons: the month of their numbers is 80 too high.
-func crowd() []simulator.Person {
-	persons := make([]simulator.Person, manyPersons)
-	for i := range persons {
-		persons[i] = simulator.Person{
-			ID: fmt.Sprintf("p%03d", i), Subject: fmt.Sprintf("sub-crowd-%03d", i), Name: fmt.Sprintf("Syntetisk Person %d", i),
-			PID:       fmt.Sprintf("%02d%02d%02d%05d", 1+i%28, 81+i%12, 40+i%60, 10000+i),
-			HPRNumber: fmt.Sprintf("56560%04d", i), SecurityLevel: "4", AssuranceLevel: "high",
-		}
-	}
-	return persons
-}
+// crowd is made-up persons.
+func crowd() []simulator.Person { return simulator.Crowd(manyPersons) }
 
 // TestPersonsAreNeverMixed has 200 persons call for 20 tenants each, all at once,
 // with tokens that live 5 seconds: what SFM saw is compared with who sent what.

@@ -50,7 +50,7 @@ func (s *Simulator) beginLogin(issued *issuedCode, client *registeredClient) (*l
 	if !slices.Contains(fresh.scopes, "offline_access") {
 		return fresh, ""
 	}
-	token := rand.Text()
+	token := newRefreshToken()
 	s.refresh[token] = &refreshToken{login: fresh, ordinal: 1}
 	return fresh, token
 }
@@ -124,7 +124,7 @@ func (s *Simulator) rotate(value string, client *registeredClient) (string, *log
 	}
 	s.refresh[value].spent = true
 	login.ordinal++
-	next := rand.Text()
+	next := newRefreshToken()
 	s.refresh[next] = &refreshToken{login: login, ordinal: login.ordinal}
 	return next, login, nil
 }
@@ -198,3 +198,6 @@ func (s *Simulator) serveEndSession(x *exchange) {
 	}
 	x.redirect(to, answer)
 }
+
+// newRefreshToken is of a form that is found wherever it stands in clear.
+func newRefreshToken() string { return "simulated-refresh-" + rand.Text() }

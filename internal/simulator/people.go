@@ -31,6 +31,20 @@ func Persons() []Person {
 	}
 }
 
+// Crowd returns n further persons for tests with many: p000, p001 and so on, of whom
+// nothing is real either.
+func Crowd(n int) []Person {
+	persons := make([]Person, n)
+	for i := range persons {
+		persons[i] = Person{
+			ID: fmt.Sprintf("p%03d", i), Subject: fmt.Sprintf("sub-crowd-%03d", i), Name: fmt.Sprintf("Syntetisk Person %d", i),
+			PID:       fmt.Sprintf("%02d%02d%02d%05d", 1+i%28, 81+i%12, 40+i%60, 10000+i),
+			HPRNumber: fmt.Sprintf("56560%04d", i), SecurityLevel: "4", AssuranceLevel: "high",
+		}
+	}
+	return persons
+}
+
 // Supplier is the organization number of the vendor in the default world.
 const Supplier = "313745392"
 
