@@ -148,6 +148,7 @@ func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 
 // admit checks who logged in and makes the session active.
 func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) error {
+	var look time.Duration
 	err := m.update(ctx, a.Session, func(r *record) error {
 		if err := r.fresh(person, a.Pushed); err != nil {
 			return err
@@ -155,10 +156,11 @@ func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) 
 		if err := r.activate(person, a.Login, time.Now()); err != nil {
 			return err
 		}
+		look = r.nextLook(time.Now(), m.o.Idle)
 		return m.markUsed(ctx, a.Session)
 	})
 	if err == nil {
-		m.watch(a.Session, m.o.Idle)
+		m.watch(a.Session, look)
 	}
 	return err
 }

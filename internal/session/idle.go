@@ -118,12 +118,12 @@ func (m *Manager) watch(id string, d time.Duration) {
 
 // watchToo has a session looked at that another replica watches, too: that one may
 // be gone by then.
-func (m *Manager) watchToo(id string) {
+func (m *Manager) watchToo(id string, r *record) {
 	m.background.mu.Lock()
 	_, watched := m.background.idle[id]
 	m.background.mu.Unlock()
 	if !watched {
-		m.watch(id, m.o.Idle)
+		m.watch(id, r.nextLook(time.Now(), m.o.Idle))
 	}
 }
 
@@ -147,26 +147,31 @@ func (m *Manager) unwatch(id string) {
 	delete(b.ends, id) // of one that ran out by itself, which nothing writes any more
 }
 
-// look ends a session that was not used for too long, although nobody calls: its
-// refresh token should not outlive it. One in use is looked at again, so that it
-// ends at most a tenth of the idle time late.
+// look ends a session that was not used for too long, or whose log-in has run out,
+// although nobody calls: its refresh token, and what is known of its person, should
+// not outlive it. One in use is looked at again, so that it ends at most a tenth of
+// the idle time late.
 func (m *Manager) look(id string) {
 	ctx, cancel := context.WithTimeout(m.background.ctx, revokeLimit)
 	defer cancel()
-	e, err := m.o.Store.Get(ctx, usedKey(id))
-	if !errors.Is(err, store.ErrMissing) {
-		m.watch(id, m.lookAgain(e, err))
+	d, err := m.read(ctx, id)
+	if err != nil && !errors.Is(err, errUnknown) {
+		m.watch(id, m.o.Idle/10)
 		return
 	}
-	d, err := m.read(ctx, id)
-	switch {
-	case errors.Is(err, errUnknown) || err == nil && d.record.usable(time.Now()) != nil:
-		m.unwatch(id)
-	case err == nil:
-		_ = m.dismiss(ctx, id, unused) // where the store fails, the next call ends it
-	default:
-		m.watch(id, m.o.Idle/10)
+	if err == nil && d.record.State == Active && d.record.stateAt(time.Now()) == Expired {
+		_ = m.expire(ctx, id, runOut) // what it held is of no use any more
 	}
+	if err != nil || d.record.usable(time.Now()) != nil {
+		m.unwatch(id)
+		return
+	}
+	e, err := m.o.Store.Get(ctx, usedKey(id))
+	if errors.Is(err, store.ErrMissing) {
+		_ = m.dismiss(ctx, id, unused) // where the store fails, the next call ends it
+		return
+	}
+	m.watch(id, d.record.nextLook(time.Now(), m.lookAgain(e, err)))
 }
 
 // lookAgain is when a session is looked at that has a note of use. Where the note says

@@ -79,8 +79,19 @@ func (r *record) problem(now time.Time) *Error {
 	case state == Failed:
 		return loginFailed("expired", "the log-in was not finished in time")
 	default:
-		return expiredError("the log-in at HelseID has run out")
+		return expiredError(runOut)
 	}
+}
+
+// runOut is why a session ended whose refresh token has come to its end.
+const runOut = "the log-in at HelseID has run out"
+
+// nextLook is when a session is looked at: after d, or when its log-in ends by itself.
+func (r *record) nextLook(now time.Time, d time.Duration) time.Duration {
+	if r.Expires.IsZero() {
+		return d
+	}
+	return min(d, max(r.Expires.Sub(now), 0)+lookLate)
 }
 
 // stateAt is the state at now: time itself fails a pending log-in and ends an
@@ -266,14 +277,12 @@ func (m *Manager) gone(id string) {
 	}
 }
 
-// end drops everything secret or personal that a session held.
+// end drops everything that a session held, but what tells its owner that it ended,
+// and why.
 func (r *record) end(problem *Error) {
+	state := Failed
 	if problem.Kind == codeExpired {
-		r.State = Expired
-	} else {
-		r.State = Failed
+		state = Expired
 	}
-	r.Problem = problem
-	r.RefreshToken, r.IDToken = "", ""
-	r.Person, r.Expect = helseid.Person{}, Expect{}
+	*r = record{State: state, Begun: r.Begun, Owner: r.Owner, Expires: r.Expires, Problem: problem}
 }

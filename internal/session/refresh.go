@@ -210,7 +210,7 @@ func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (han
 	if err := m.write(ctx, id, r, terms{}); err != nil {
 		return "", err
 	}
-	m.watch(id, m.o.Idle)
+	m.watch(id, r.nextLook(now, m.o.Idle))
 	return handle, nil
 }
 

@@ -47,6 +47,8 @@ const (
 	touchEvery = time.Minute
 	// touchAgain is when a use is written down that a shared store did not take.
 	touchAgain = 5 * time.Second
+	// lookLate is how long after its end a log-in is looked at, so that it has ended.
+	lookLate = 100 * time.Millisecond
 	// decodedSessions bounds the decoded records kept beside the store.
 	decodedSessions = 10_000
 )
@@ -201,7 +203,7 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 		return nil
 	}
 	if err == nil {
-		m.watchToo(id)
+		m.watchToo(id, d.record)
 	}
 	return err
 }
