@@ -2,6 +2,8 @@ package tokencache
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"time"
@@ -26,11 +28,7 @@ type Shared struct {
 	Failed func(error)
 }
 
-const (
-	kindToken = "token"
-	// forgetLimit bounds the removal of what nobody waits for.
-	forgetLimit = 5 * time.Second
-)
+const kindToken = "token"
 
 // stored is a token as it is shared. Sent is by the common time.
 type stored struct {
@@ -54,13 +52,15 @@ func (s *Shared) failed(err error) {
 	}
 }
 
-// name files a key's token. All of the key is in it, and each part stays apart.
+// name files a key's token. All of the key is in it, and each part stays apart. It is
+// a hash, to be short: what is filed carries it, and the list of its subject, too.
 func (s *Shared) name(k Key) store.Key {
-	id, err := json.Marshal(k)
+	all, err := json.Marshal(k)
 	if err != nil {
 		panic("BUG: " + err.Error()) // a structure of strings
 	}
-	return store.Key{Kind: kindToken, ID: string(id)}
+	sum := sha256.Sum256(all)
+	return store.Key{Kind: kindToken, ID: base64.RawURLEncoding.EncodeToString(sum[:])}
 }
 
 // get is the token of a key, or nil. The error is the store's.
@@ -128,7 +128,7 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 		return token, err
 	}
 	if c.listed(f) { // not one whose session was ended meanwhile
-		s.failed(s.put(ctx, f.key, token, hold.Fence()))
+		s.failed(c.share(ctx, f.key, token, hold.Fence()))
 	}
 	return token, nil
 }
@@ -173,18 +173,4 @@ func (c *Cache) listed(f *flight) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.flights[f.key] == f
-}
-
-// unshare removes a token from the store, behind the back of whoever forgets it: the
-// end of its life would do that, too.
-func (c *Cache) unshare(k Key) {
-	s := c.opts.Shared
-	if s == nil || c.life.Err() != nil {
-		return
-	}
-	go func() {
-		ctx, cancel := context.WithTimeout(c.life, forgetLimit)
-		defer cancel()
-		s.failed(s.Store.Delete(ctx, s.name(k)))
-	}()
 }

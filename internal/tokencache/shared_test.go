@@ -172,6 +172,103 @@ func TestSharedForgottenSubject(t *testing.T) {
 	})
 }
 
+// A subject that ends at one replica leaves none of its tokens in the store, whoever
+// fetched them; those of others stay. One that is fetched in that moment goes, too.
+func TestSharedSubjectEndsEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m := store.NewMemory(), &mill{lifetime: hour}
+		caches, _ := fleet(t, 3, s)
+		for i, c := range caches {
+			for _, k := range []Key{{Subject: "s", Parent: string(rune('a' + i))}, {Subject: "other", Parent: string(rune('a' + i))}, {Parent: "machine"}} {
+				if _, err := c.Token(t.Context(), k, m.mint); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n := s.Len(kindToken); n != 7 {
+			t.Fatalf("%d tokens are shared, want 7", n)
+		}
+		m.slow(time.Second)
+		go func() { _, _ = caches[1].Token(t.Context(), Key{Subject: "s", Parent: "z"}, m.mint) }()
+		synctest.Wait()
+		caches[0].ForgetSubject("s")
+		synctest.Wait()
+		if n := s.Len(kindToken); n != 4 {
+			t.Errorf("%d tokens are left, want 4", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := s.Len(kindToken); n != 4 {
+			t.Errorf("%d tokens are left after a late fetch, want 4", n)
+		}
+		if n := s.Len(kindSubject); n != 2 {
+			t.Errorf("%d lists, want that of the other subject and the mark", n)
+		}
+		time.Sleep(3 * time.Minute)
+		if n := s.Len(kindSubject); n != 1 {
+			t.Errorf("%d lists, the mark is left", n)
+		}
+	})
+}
+
+// The list of a subject does not grow with each renewal, and ends with its tokens.
+func TestSharedListIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m := store.NewMemory(), &mill{lifetime: time.Minute}
+		caches, _ := fleet(t, 1, s)
+		for i := range 30 {
+			for _, parent := range []string{"a", string(rune('b' + i))} {
+				if _, err := caches[0].Token(t.Context(), Key{Subject: "s", Parent: parent}, m.mint); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l, err := caches[0].opts.Shared.changeList(t.Context(), "s", func(*subjectTokens, time.Time) time.Duration { return 0 })
+			if err != nil || len(l.Until) > 4 {
+				t.Fatalf("%d tokens are listed, %v", len(l.Until), err)
+			}
+			time.Sleep(40 * time.Second)
+		}
+		time.Sleep(time.Hour)
+		if n := s.Len(kindToken) + s.Len(kindSubject); n != 0 {
+			t.Errorf("%d entries are left", n)
+		}
+	})
+}
+
+// unlisted is a store that takes no list.
+type unlisted struct{ store.Store }
+
+func (unlisted) PutIf(context.Context, store.Key, []byte, time.Duration, uint64) error {
+	return errDead
+}
+
+// A token that can't be listed is not left where nobody would find it.
+func TestSharedNotListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m := store.NewMemory(), &mill{lifetime: hour}
+		caches, _ := fleet(t, 1, unlisted{s})
+		if _, err := caches[0].Token(t.Context(), Key{Subject: "s"}, m.mint); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Len(kindToken); n != 0 {
+			t.Errorf("%d tokens are left", n)
+		}
+	})
+}
+
+// The end of a process waits for what it removes.
+func TestSharedRemovedAtTheEnd(t *testing.T) {
+	s, m := store.NewMemory(), &mill{lifetime: hour}
+	caches, _ := fleet(t, 1, s)
+	if _, err := caches[0].Token(t.Context(), Key{Subject: "s"}, m.mint); err != nil {
+		t.Fatal(err)
+	}
+	caches[0].ForgetSubject("s")
+	caches[0].Close()
+	if n := s.Len(kindToken); n != 0 {
+		t.Errorf("%d tokens are left", n)
+	}
+}
+
 // A renewal takes from the store only what need not be renewed itself.
 func TestSharedRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -134,6 +134,8 @@ type Cache struct {
 	// entries that leave runs within the change, and so with mu held.
 	entries *lru.Cache[Key, *entry]
 
+	work sync.WaitGroup // what removes shared tokens
+
 	mu        sync.Mutex // guards what follows, and the entries' own guarded fields
 	flights   map[Key]*flight
 	flying    map[string]int              // fetches under way by Subject, those no longer listed in flights too
@@ -323,7 +325,8 @@ func (c *Cache) Forget(k Key, t *Token) bool {
 	return true
 }
 
-// ForgetSubject drops every token and every remembered refusal of a subject. Flights of its keys that are under way
+// ForgetSubject drops every token and every remembered refusal of a subject that has ended, those that replicas share
+// too. Flights of its keys that are under way
 // end undisturbed and tell those who wait for them, but their tokens are not kept.
 func (c *Cache) ForgetSubject(subject string) {
 	c.mu.Lock()
@@ -335,8 +338,8 @@ func (c *Cache) ForgetSubject(subject string) {
 	}
 	for k := range c.subjects[subject] {
 		c.entries.Remove(k)
-		c.unshare(k)
 	}
+	c.unshare(subject)
 	for _, k := range c.refusals.Keys() {
 		if k.Subject == subject {
 			c.refusals.Remove(k)
@@ -348,13 +351,15 @@ func (c *Cache) ForgetSubject(subject string) {
 func (c *Cache) Entries() int { return c.entries.Len() }
 
 // Close drops everything, stops all timers and cancels the flights under way. Callers that wait get an error, as do
-// all later ones. It does not wait for mints that go on in spite of their context.
+// all later ones. It waits a few seconds for the removal of shared tokens, and not for mints that go on in spite of their
+// context.
 func (c *Cache) Close() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.end()
 	clear(c.flights)
 	c.entries.Purge()
 	c.refusals.Purge()
 	c.forgotten.Purge()
+	c.mu.Unlock()
+	c.work.Wait() // none begins after the end
 }
