@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +23,7 @@ const (
 	Full        Reason = "full"        // its memory is used up
 	ReadOnly    Reason = "read-only"   // it is a replica, can't write its disk, or lacks replicas of its own
 	Moved       Reason = "moved"       // part of a cluster that was addressed as a single server
+	Untrusted   Reason = "untrusted"   // its certificate is not one that is trusted, or not for it
 	Refused     Reason = "refused"     // anything else that it answered
 	Cancelled   Reason = "cancelled"   // the caller did not wait
 	Sealed      Reason = "sealed"      // the entry does not open: unknown key, newer format, or not ours
@@ -36,14 +38,31 @@ type Failure struct {
 }
 
 func (f *Failure) Error() string {
-	return fmt.Sprintf("shared store (%s, %s): %v", f.Op, f.Reason, f.Err)
+	text := fmt.Sprintf("shared store (%s, %s): %v", f.Op, f.Reason, f.Err)
+	if mend := f.Reason.Mend(); mend != "" {
+		text += "; " + mend
+	}
+	return text
+}
+
+// Mend is what an operator does about it, "" where that is to see whether the server
+// runs.
+func (r Reason) Mend() string { return mends[r] }
+
+var mends = map[Reason]string{
+	Credentials: "check user and password in the store's address, and that the user has the rights of docs/shared-store.md",
+	Full:        "give the store more memory (maxmemory), with maxmemory-policy noeviction",
+	ReadOnly:    "give the address of the primary instead of a replica's, or mend what keeps the server from writing its disk",
+	Moved:       "the server is a node of a cluster: add cluster=true to the store's address",
+	Untrusted:   "name the authority of the server's certificate in SIDECAR_CA_FILE, and the host as the certificate has it",
 }
 
 func (f *Failure) Unwrap() error { return f.Err }
 
 var errResting = errors.New("it failed several times just now and is asked again in a moment")
 
-// prefixes are the words that a server's refusal begins with, behind an ERR.
+// prefixes are the words that a server's refusal begins with, after the "ERR " that
+// some have. What a script may not do is refused in words of its own.
 var prefixes = []struct {
 	word   string
 	reason Reason
@@ -54,6 +73,7 @@ var prefixes = []struct {
 	{"invalid password", Credentials},
 	{"AUTH", Credentials},
 	{"The user executing the script can't", Credentials},
+	{"ACL failure in script", Credentials},
 	{"OOM", Full},
 	{"READONLY", ReadOnly},
 	{"MISCONF", ReadOnly},
@@ -90,7 +110,10 @@ func reasonOf(ctx context.Context, err error) Reason {
 		return Refused
 	}
 	timeout, isNet := errors.AsType[net.Error](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
+	case certificate:
+		return Untrusted
 	case ctx.Err() != nil:
 		return Cancelled
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), isNet && timeout.Timeout():
@@ -102,4 +125,4 @@ func reasonOf(ctx context.Context, err error) Reason {
 
 // down says whether a reason is about the server itself, so that the next call will
 // most likely fail alike.
-func (r Reason) down() bool { return r == Unreachable || r == Slow }
+func (r Reason) down() bool { return r == Unreachable || r == Slow || r == Untrusted }

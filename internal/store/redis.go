@@ -136,6 +136,9 @@ func (r *Redis) Get(ctx context.Context, key Key) (Entry, error) {
 	sealed, err := r.bytes(ctx, "get", name, func(ctx context.Context) (any, error) {
 		return r.engine.call(ctx, "get", name)
 	})
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		sealed, err = []byte("of another type"), nil // and so damaged
+	}
 	if err != nil {
 		return Entry{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,6 +38,27 @@ func (r *Redis) Check(ctx context.Context) error {
 	if answer != nil && answer != r.seal.namesID() {
 		return ErrOtherKeys
 	}
+	return r.checkRights(ctx)
+}
+
+// checkRights tries everything that a user of the server may be forbidden, so that a
+// right which is missing is told at once and not by what fails later.
+func (r *Redis) checkRights(ctx context.Context) error {
+	name := strings.Replace(r.noteName(), namePrefix("keys"), namePrefix("check"), 1)
+	_, err := r.do(ctx, "check", name, func(ctx context.Context) (any, error) {
+		if _, err := r.engine.call(ctx, "get", name); err != nil {
+			return nil, err
+		}
+		return rightsScript.run(ctx, r.engine, name, r.publish)
+	})
+	if err != nil {
+		return err
+	}
+	_, stop, err := r.watch(ctx, name)
+	if err != nil {
+		return err
+	}
+	stop()
 	return nil
 }
 

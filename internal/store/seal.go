@@ -25,8 +25,10 @@ import (
 // version stand in clear because the server's scripts go by them. An attacker who
 // can write to the store gains nothing by that: who can write can remove, too.
 const (
-	// format is what this version writes. It reads every format up to this one.
+	// format is what this version writes. It reads every format up to this one. There
+	// will be none from formats on: what begins so is no entry.
 	format    = 1
+	formats   = 32
 	fenceAt   = 5
 	nonceAt   = 13
 	sealedAt  = 25
@@ -137,7 +139,7 @@ func (s *sealer) seal(name, id string, value []byte) []byte {
 // open is the way back: the ID, the value and its version. Its errors are
 // ErrUnreadable and errDamaged.
 func (s *sealer) open(name string, sealed []byte) (id string, e Entry, err error) {
-	if len(sealed) > 0 && sealed[0] > format {
+	if len(sealed) > 0 && sealed[0] > format && sealed[0] < formats {
 		return "", Entry{}, fmt.Errorf("%w (format %d)", ErrUnreadable, sealed[0])
 	}
 	if len(sealed) < sealedAt || sealed[0] != format {
