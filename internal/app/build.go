@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"sfm-sidecar/internal/config"
@@ -35,19 +36,21 @@ type house struct {
 	callers *callers
 	roots   *x509.CertPool
 
-	kept     identity  // what sessions that survive a restart need; empty where none does
-	key      *dpop.Key // nil with SFM_API=v1
-	keys     *helseid.KeyRing
-	helseID  *helseid.Client
-	store    store.Store
-	shared   *store.Redis // the same, where replicas share it
-	sessions *session.Manager
-	tenants  *tenantmap.Map
-	registry *registry
-	cache    *tokencache.Cache
-	sfm      *sfmSessions
-	proxy    *proxy.Proxy
-	traces   *telemetry.Traces // nil while none are wanted
+	kept    identity  // what sessions that survive a restart need; empty where none does
+	key     *dpop.Key // nil with SFM_API=v1
+	keys    *helseid.KeyRing
+	helseID *helseid.Client
+	store   store.Store
+	shared  *store.Redis // the same, where replicas share it
+	// toldNotShared is when it was told last that tokens are not shared, in Unix nanoseconds.
+	toldNotShared atomic.Int64
+	sessions      *session.Manager
+	tenants       *tenantmap.Map
+	registry      *registry
+	cache         *tokencache.Cache
+	sfm           *sfmSessions
+	proxy         *proxy.Proxy
+	traces        *telemetry.Traces // nil while none are wanted
 }
 
 // site is what the rooms must know of the process around them.

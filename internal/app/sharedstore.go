@@ -57,7 +57,9 @@ func (h *house) dialShared(o store.RedisOptions) (*store.Redis, error) {
 	return shared, nil
 }
 
-// checkShared looks whether the store can be used at all.
+// checkShared looks whether the store can be used at all. What only another
+// configuration can mend is a fault: a roll-out with it stops at its first replica.
+// What may be over in a moment is a warning.
 func (h *house) checkShared() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*h.cfg.Keep.StoreTimeout)
 	defer cancel()
@@ -68,11 +70,18 @@ func (h *house) checkShared() error {
 			Mend: "give all of them the same last key; to begin anew with another, stop them and wait a day, or use another database",
 		}}
 	}
+	if f, ok := errors.AsType[*store.Failure](err); ok && unmendable[f.Reason] {
+		return config.Faults{{Variable: "SIDECAR_STORE", Problem: "names a store that refuses this sidecar: " + f.Err.Error(), Mend: f.Reason.Mend()}}
+	}
 	if err != nil {
 		h.warn("the store of all replicas can't be used; log-ins wait for it", slog.String("cause", err.Error()))
 	}
 	return nil
 }
+
+// unmendable are the reasons that stay until somebody changes the configuration, here or
+// at the server.
+var unmendable = map[store.Reason]bool{store.Credentials: true, store.Moved: true, store.Untrusted: true}
 
 // sharedSpace keeps clients apart that share a server and keys: their log-ins are not
 // each other's, and a log-in on other terms can't be refreshed on these.
@@ -95,9 +104,18 @@ func (h *house) learnTime(ctx context.Context) {
 	h.helseID.LearnTime(ctx)
 }
 
-// tokenNotShared tells that each replica fetches for itself.
+// notSharedEvery is how often, at most, it is told that tokens are not shared.
+const notSharedEvery = time.Minute
+
+// tokenNotShared tells that each replica fetches for itself. Nobody else would: the
+// calls go well.
 func (h *house) tokenNotShared(err error) {
-	h.log.Debug("a token could not be shared", "cause", err)
+	now, last := time.Now().UnixNano(), h.toldNotShared.Load()
+	if now-last < int64(notSharedEvery) || !h.toldNotShared.CompareAndSwap(last, now) {
+		h.log.Debug("a token could not be shared", "cause", err)
+		return
+	}
+	h.warn("tokens can't be shared; each replica gets its own", slog.String("cause", err.Error()))
 }
 
 // countSessions is how many sessions there are, or, where replicas share them, how many

@@ -328,6 +328,12 @@ func TestRedisMoved(t *testing.T) {
 	nodes, ctx := startCluster(t), t.Context()
 	examineCluster(t, nodes)
 	r := openTest(t, "redis://"+nodes[0].address+"?cluster=true")
+	must(t, r.Check(ctx))
+	for _, n := range nodes {
+		if err := openTest(t, "redis://"+n.address).Check(ctx); refusal(err) != Moved {
+			t.Errorf("a node given as a single server: %v", err)
+		}
+	}
 	must(t, r.Put(ctx, one, []byte("v"), time.Hour))
 	name := r.seal.name(one)
 	changed, stop, err := r.Watch(ctx, one)

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func (r *Redis) Check(ctx context.Context) error {
 func (r *Redis) checkRights(ctx context.Context) error {
 	name := strings.Replace(r.noteName(), namePrefix("keys"), namePrefix("check"), 1)
 	_, err := r.do(ctx, "check", name, func(ctx context.Context) (any, error) {
-		if _, err := r.engine.call(ctx, "get", name); err != nil {
+		if err := r.checkSlots(ctx); err != nil {
 			return nil, err
 		}
 		return rightsScript.run(ctx, r.engine, name, r.publish)
@@ -59,6 +60,21 @@ func (r *Redis) checkRights(ctx context.Context) error {
 		return err
 	}
 	stop()
+	return nil
+}
+
+// checkSlots reads names of several places of a cluster: a node of one that was given
+// as a single server has some of them, and refuses the others.
+func (r *Redis) checkSlots(ctx context.Context) error {
+	places := 16
+	if r.engine.cluster != nil {
+		places = 1
+	}
+	for i := range places {
+		if _, err := r.engine.call(ctx, "get", namePrefix("check")+"{"+strconv.Itoa(i)+"}"); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
