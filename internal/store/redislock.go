@@ -209,6 +209,9 @@ func (h *redisHold) giveBack() {
 		if err == nil || time.Now().After(end) {
 			return
 		}
+		// Others of this process ask for themselves: what the server says, they should
+		// hear at once.
+		h.turn.Release()
 		select {
 		case <-time.After(freeAgain):
 		case <-r.life.Done():

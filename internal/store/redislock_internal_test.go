@@ -251,3 +251,25 @@ func TestRedisFenceNeverFalls(t *testing.T) {
 		h.Release()
 	}
 }
+
+// Who waits in the same process while the release gets no answer is told that by the
+// server, and does not wait for the lease.
+func TestRedisReleaseUnanswered(t *testing.T) {
+	checkLeaks(t)
+	s := startRedis(t)
+	r := openTest(t, s.url())
+	h := lockNow(t, r, one)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := r.Lock(t.Context(), one)
+		failed <- err
+	}()
+	s.pause(t)
+	begun := time.Now()
+	h.Release()
+	err := <-failed
+	if took := time.Since(begun); refusal(err) == "" || took > 5*r.o.Timeout {
+		t.Errorf("after %v: %v", took, err)
+	}
+	s.resume(t)
+}
