@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ type sharedServer struct {
 	t       testing.TB
 	socket  string
 	process *exec.Cmd
+	// databases are those that tests have for themselves.
+	databases atomic.Int64
 }
 
 // startShared starts a server. Without one to be had the test is left out;
