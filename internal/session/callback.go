@@ -124,7 +124,7 @@ func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 	if err != nil {
 		return err
 	}
-	if err := d.record.awaits(time.Now(), errReplayed()); err != nil {
+	if err := d.record.awaits(m.now(), errReplayed()); err != nil {
 		return err
 	}
 	if c.Error != "" {
@@ -153,10 +153,10 @@ func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) 
 		if err := r.fresh(person, a.Pushed); err != nil {
 			return err
 		}
-		if err := r.activate(person, a.Login, time.Now()); err != nil {
+		if err := r.activate(person, a.Login, m.now()); err != nil {
 			return err
 		}
-		look = r.nextLook(time.Now(), m.o.Idle)
+		look = r.nextLook(m.now(), m.o.Idle)
 		return m.markUsed(ctx, a.Session)
 	})
 	if err == nil {

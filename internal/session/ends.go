@@ -17,7 +17,7 @@ func (m *Manager) note(id string, r *record) {
 // NearestEnd is the end of the log-in that runs out first, of those that this process has seen: when, and nobody's in
 // particular. It is the zero time where none is known.
 func (m *Manager) NearestEnd() (nearest time.Time) {
-	b, now := m.background, time.Now()
+	b, now := m.background, m.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id, end := range b.ends {

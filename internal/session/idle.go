@@ -123,7 +123,7 @@ func (m *Manager) watchToo(id string, r *record) {
 	_, watched := m.background.idle[id]
 	m.background.mu.Unlock()
 	if !watched {
-		m.watch(id, r.nextLook(time.Now(), m.o.Idle))
+		m.watch(id, r.nextLook(m.now(), m.o.Idle))
 	}
 }
 
@@ -159,10 +159,10 @@ func (m *Manager) look(id string) {
 		m.watch(id, m.o.Idle/10)
 		return
 	}
-	if err == nil && d.record.State == Active && d.record.stateAt(time.Now()) == Expired {
+	if err == nil && d.record.State == Active && d.record.stateAt(m.now()) == Expired {
 		_ = m.expire(ctx, id, runOut) // what it held is of no use any more
 	}
-	if err != nil || d.record.usable(time.Now()) != nil {
+	if err != nil || d.record.usable(m.now()) != nil {
 		m.unwatch(id)
 		return
 	}
@@ -171,7 +171,7 @@ func (m *Manager) look(id string) {
 		_ = m.dismiss(ctx, id, unused) // where the store fails, the next call ends it
 		return
 	}
-	m.watch(id, d.record.nextLook(time.Now(), m.lookAgain(e, err)))
+	m.watch(id, d.record.nextLook(m.now(), m.lookAgain(e, err)))
 }
 
 // lookAgain is when a session is looked at that has a note of use. Where the note says

@@ -77,8 +77,8 @@ func TestRunOutSessionIsBare(t *testing.T) {
 		synctest.Wait()
 		a.wantBare(t, handle)
 		for _, r := range []*rig{a, b} {
-			if _, ended := r.over(); ended != 1 {
-				t.Errorf("a replica was told of %d ends, want 1", ended)
+			if _, ended := r.over(); ended < 1 {
+				t.Errorf("a replica was not told of the end")
 			}
 			_, err := r.ByHandle(t.Context(), handle, "")
 			wantCode(t, err, "session-expired", "")

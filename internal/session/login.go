@@ -67,7 +67,7 @@ func (m *Manager) Begin(ctx context.Context, b Begin) (Begun, error) {
 	handle, link := secret(), secret()
 	id := m.ID(handle)
 	r := &record{
-		State: Pending, Begun: time.Now(), Owner: b.Owner,
+		State: Pending, Begun: m.now(), Owner: b.Owner,
 		Tenants: b.Tenants, Expect: b.Expect, Options: b.LoginOptions,
 	}
 	if err := m.write(ctx, id, r, terms{}); err != nil {
@@ -121,7 +121,7 @@ func (m *Manager) Open(ctx context.Context, link, browser string) (Opened, error
 	}
 	var r record
 	err = m.update(ctx, string(id.Value), func(stored *record) error {
-		if err := stored.bind(m.ID(browser)); err != nil {
+		if err := stored.bind(m.ID(browser), m.now()); err != nil {
 			return err
 		}
 		r = *stored
@@ -149,8 +149,8 @@ func lasting(err error) bool {
 }
 
 // bind ties a pending log-in to the browser with this cookie hash.
-func (r *record) bind(browser string) error {
-	if err := r.awaits(time.Now(), loginFailed("replayed", "this log-in link has been used")); err != nil {
+func (r *record) bind(browser string, now time.Time) error {
+	if err := r.awaits(now, loginFailed("replayed", "this log-in link has been used")); err != nil {
 		return err
 	}
 	if r.Browser != "" && !equal(r.Browser, browser) {

@@ -188,7 +188,7 @@ func (m *Manager) write(ctx context.Context, id string, r *record, t terms) erro
 	if err != nil {
 		return fmt.Errorf("encoding a session: %w", err)
 	}
-	ttl := r.ttl(time.Now())
+	ttl := r.ttl(m.now())
 	if t.fence != 0 {
 		err = m.o.Store.PutFencedIf(ctx, sessionKey(id), value, ttl, t.fence, t.version)
 	} else {

@@ -50,7 +50,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 	if err != nil {
 		return nil, err
 	}
-	if err := d.record.usable(time.Now()); err != nil {
+	if err := d.record.usable(m.now()); err != nil {
 		return nil, err
 	}
 	// What renews tokens in the background is no use of the session.
@@ -127,7 +127,7 @@ var errReplaced = errors.New("the refresh token was replaced meanwhile")
 // replace puts a refresh token in the place of the one that was spent for it.
 func (m *Manager) replace(ctx context.Context, id string, fence uint64, n successor) error {
 	err := m.updateUnder(ctx, id, fence, func(r *record) error {
-		if err := r.usable(time.Now()); err != nil {
+		if err := r.usable(m.now()); err != nil {
 			return err
 		}
 		if r.RefreshToken != n.spent {
@@ -135,7 +135,7 @@ func (m *Manager) replace(ctx context.Context, id string, fence uint64, n succes
 		}
 		r.RefreshToken = n.token
 		if n.lifetime > 0 {
-			r.Expires = expiry(n.sent, n.lifetime)
+			r.Expires = expiry(m.now().Add(-time.Since(n.sent)), n.lifetime)
 		}
 		return nil
 	})
@@ -197,7 +197,7 @@ func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (han
 	if err != nil {
 		return "", handoverRefused(err)
 	}
-	now := time.Now()
+	now := m.now()
 	r := &record{State: Pending, Begun: now, Owner: b.Owner, Tenants: b.Tenants, Expect: b.Expect}
 	if err := r.activate(person, login, now); err != nil {
 		return "", err

@@ -175,7 +175,7 @@ func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, 
 	if d.record.Owner != owner {
 		return Session{}, errUnknown
 	}
-	if err := d.record.usable(time.Now()); err != nil {
+	if err := d.record.usable(m.now()); err != nil {
 		return Session{}, err
 	}
 	if err := m.touch(ctx, id, d); err != nil {
@@ -258,6 +258,15 @@ func (m *Manager) markUsed(ctx context.Context, id string) error {
 		return storeError(err)
 	}
 	return nil
+}
+
+// now is the time that is compared with those in records. Replicas agree on it, whatever
+// their own clocks say.
+func (m *Manager) now() time.Time {
+	if m.o.Shared {
+		return m.o.Now()
+	}
+	return time.Now()
 }
 
 // ID is the keyed hash under which a handle is filed.

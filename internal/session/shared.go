@@ -87,7 +87,7 @@ func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
 	if ok && before.current() {
 		return before, nil
 	}
-	if !ok || before.record.usable(time.Now()) != nil {
+	if !ok || before.record.usable(m.now()) != nil {
 		return m.follow(ctx, id)
 	}
 	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return m.follow(ctx, id) })
@@ -201,7 +201,7 @@ func (m *Manager) still(ctx context.Context, s *spending) error {
 	if err != nil {
 		return err
 	}
-	if err := d.record.usable(time.Now()); err != nil {
+	if err := d.record.usable(m.now()); err != nil {
 		return err
 	}
 	if d.record.RefreshToken != s.token {

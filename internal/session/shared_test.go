@@ -16,15 +16,19 @@ import (
 
 // newFleet is two replicas with one HelseID and one store, which each reaches by a
 // way of its own.
-func newFleet(t *testing.T) (a, b *rig) { return newIdleFleet(t, 12*time.Hour) }
+func newFleet(t *testing.T) (a, b *rig) { return newFleetOf(t, 12*time.Hour, nil, nil) }
 
-func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) {
+func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) { return newFleetOf(t, idle, nil, nil) }
+
+// newFleetOf is newFleet where each replica has its own idea of HelseID's time.
+func newFleetOf(t *testing.T, idle time.Duration, ofA, ofB func() time.Time) (a, b *rig) {
 	helseID, shared := newFake(t), store.NewMemory()
-	replica := func() *rig {
+	replica := func(now func() time.Time) *rig {
 		r := &rig{helseID: helseID, store: &fakeStore{Memory: shared}}
 		m, err := session.New(session.Options{
 			Store: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
 			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
+			Now: now,
 			Ended: func(id string) {
 				r.mu.Lock()
 				defer r.mu.Unlock()
@@ -37,7 +41,7 @@ func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) {
 		r.Manager = m
 		return r
 	}
-	return replica(), replica()
+	return replica(ofA), replica(ofB)
 }
 
 // refresh fails the test unless the refresh ends as it should; "" = well.
@@ -239,6 +243,55 @@ func TestKnownWhileStoreIsDown(t *testing.T) {
 			t.Errorf("HelseID was asked %d times", n)
 		}
 	})
+}
+
+// The times in records are HelseID's, whatever a replica's own clock says: a log-in under
+// way and a session end neither early nor late. A replica that goes by its own
+// (SIDECAR_CLOCK=system), five minutes off, ends them that much early or late, and for
+// all.
+func TestClockOfAReplica(t *testing.T) {
+	for _, off := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
+		helseIDs := func() time.Time { return time.Now().Add(off) }
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newFleetOf(t, 12*time.Hour, helseIDs, helseIDs)
+			defer a.Close()
+			defer b.Close()
+			a.helseID.lifetime = time.Hour
+			handle, _, browser, state := a.pending(t, session.Begin{})
+			time.Sleep(session.PendingLifetime - time.Minute)
+			if err := b.Finish(t.Context(), own(state, browser)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				time.Sleep(time.Hour - time.Minute)
+				b.refresh(t, handle, "") // which prolongs it by an hour
+			}
+			if end := b.NearestEnd(); !end.Equal(helseIDs().Add(time.Hour)) {
+				t.Errorf("it ends at %v", end)
+			}
+			time.Sleep(time.Hour + time.Second)
+			a.wantBare(t, handle)
+		})
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newFleetOf(t, 12*time.Hour, nil, helseIDs)
+			defer a.Close()
+			defer b.Close()
+			a.helseID.lifetime = time.Hour
+			handle := a.active(t)
+			a.refresh(t, handle, "")
+			if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(54 * time.Minute)
+			a.refresh(t, handle, "")
+			b.refresh(t, handle, "")
+			time.Sleep(time.Hour + 6*time.Minute)
+			for _, r := range []*rig{a, b} {
+				_, err := r.ByHandle(t.Context(), handle, "")
+				wantCode(t, err, "session-expired", "")
+			}
+		})
+	}
 }
 
 // A call on a session that did not change asks the store for nothing.

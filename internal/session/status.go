@@ -54,7 +54,7 @@ func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) 
 	if err != nil {
 		return Status{}, err
 	}
-	r, now := d.record, time.Now()
+	r, now := d.record, m.now()
 	if r.Owner != owner {
 		return Status{}, errUnknown
 	}
@@ -99,10 +99,10 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 		return Ended{}, errUnknown
 	}
 	if d.record.State == Expired {
-		return Ended{}, d.record.usable(time.Now())
+		return Ended{}, d.record.usable(m.now())
 	}
 	var undone []string
-	if m.o.Ending != nil && d.record.stateAt(time.Now()) == Active {
+	if m.o.Ending != nil && d.record.stateAt(m.now()) == Active {
 		undone = m.o.Ending(context.WithoutCancel(ctx), id)
 	}
 	// What is revoked is what the session held last: a refresh may have come between.
