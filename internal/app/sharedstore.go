@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"sfm-sidecar/internal/config"
@@ -71,7 +72,7 @@ func (h *house) checkShared() error {
 		}}
 	}
 	if f, ok := errors.AsType[*store.Failure](err); ok && unmendable[f.Reason] {
-		return config.Faults{{Variable: "SIDECAR_STORE", Problem: "names a store that refuses this sidecar: " + f.Err.Error(), Mend: f.Reason.Mend()}}
+		return config.Faults{{Variable: "SIDECAR_STORE", Problem: "names a store that refuses this sidecar: " + strings.TrimSuffix(f.Err.Error(), "."), Mend: f.Reason.Mend()}}
 	}
 	if err != nil {
 		h.warn("the store of all replicas can't be used; log-ins wait for it", slog.String("cause", err.Error()))

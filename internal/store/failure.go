@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -40,7 +41,7 @@ type Failure struct {
 func (f *Failure) Error() string {
 	text := fmt.Sprintf("shared store (%s, %s): %v", f.Op, f.Reason, f.Err)
 	if mend := f.Reason.Mend(); mend != "" {
-		text += "; " + mend
+		text = strings.TrimSuffix(text, ".") + "; " + mend
 	}
 	return text
 }
