@@ -334,6 +334,7 @@ func TestRedisMoved(t *testing.T) {
 			t.Errorf("a node given as a single server: %v", err)
 		}
 	}
+	checkClusterRights(t, nodes)
 	must(t, r.Put(ctx, one, []byte("v"), time.Hour))
 	name := r.seal.name(one)
 	changed, stop, err := r.Watch(ctx, one)

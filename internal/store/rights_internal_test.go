@@ -4,7 +4,11 @@ package store
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +16,9 @@ import (
 
 // rights are those that docs/shared-store.md tells operators to give.
 const rights = "resetchannels ~sfm:* &sfm:* -@all +evalsha +eval +get +set +getrange +del +pexpire +pttl +time +publish +subscribe +unsubscribe +ping +wait +scan"
+
+// clusterRights are those that a cluster needs besides.
+const clusterRights = "+spublish +ssubscribe +sunsubscribe +cluster|slots +cluster|shards"
 
 // The user of the documentation can do everything, and each right that it lacks is
 // told by Check, with what to do.
@@ -58,6 +65,59 @@ func TestRedisRights(t *testing.T) {
 	s.cli(t, "ACL", "SETUSER", "sidecar", "resetkeys")
 	if err := openTest(t, at).Check(ctx); refusal(err) != Credentials {
 		t.Errorf("without names: %v", err)
+	}
+}
+
+var scriptCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+
+// The documentation names the very rights that the tests use, and what the scripts need
+// is among them and is tried at the start.
+func TestRightsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/shared-store.md")
+	must(t, err)
+	for _, words := range []string{rights, clusterRights} {
+		if !strings.Contains(string(text), words) {
+			t.Errorf("docs/shared-store.md does not say %q", words)
+		}
+	}
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		must(t, err)
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, found := range scriptCommand.FindAllStringSubmatch(string(source), -1) {
+			if !strings.Contains(rights+" ", "+"+strings.ToLower(found[1])+" ") || !strings.Contains(rightsScript.source, "redis.call('"+found[1]+"'") {
+				t.Errorf("%s: %s is not among the rights, or not tried by Check", file, found[1])
+			}
+		}
+	}
+}
+
+// checkClusterRights uses a cluster as the user of the documentation.
+func checkClusterRights(t *testing.T, nodes []*redisServer) {
+	t.Helper()
+	for _, n := range nodes {
+		n.cli(t, append([]string{"ACL", "SETUSER", "sidecar", "on", ">secret"}, strings.Fields(rights+" "+clusterRights)...)...)
+	}
+	r := openTest(t, "redis://sidecar:secret@"+nodes[0].address+"?cluster=true")
+	must(t, r.Check(t.Context()))
+	for i := range 10 { // at several nodes
+		key := Key{"session", strconv.Itoa(i)}
+		must(t, r.Put(t.Context(), key, []byte("v"), time.Hour))
+		_, stop, err := r.Watch(t.Context(), key)
+		must(t, err)
+		stop()
+		lockNow(t, r, key).Release()
+		must(t, r.Delete(t.Context(), key))
+	}
+	must(t, r.Close())
+	for _, n := range nodes {
+		if said := n.cli(t, "ACL", "LOG"); said != "" {
+			t.Errorf("a node refused something: %s", said)
+		}
 	}
 }
 
