@@ -64,7 +64,7 @@ func TestStoreTakesNothing(t *testing.T) {
 			a.wantCode(browser.open(back), "store-unavailable")
 			a.wantCode(a.send(a.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", handle)), "store-unavailable")
 			a.wantLogged(tt.says, "tokens can't be shared; each replica gets its own")
-			if a.metric(`sfm_sidecar_store_errors_total{operation="put"}`) == 0 || a.metric(`sfm_sidecar_store_errors_total{operation="lock"}`) == 0 {
+			if a.metric(`sfm_sidecar_store_errors_total{operation="put-if"}`) == 0 || a.metric(`sfm_sidecar_store_errors_total{operation="lock"}`) == 0 {
 				t.Error("the errors are not counted")
 			}
 			if status := a.probe("/readyz"); status != http.StatusOK {

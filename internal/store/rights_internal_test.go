@@ -100,6 +100,7 @@ func TestRightsAreDocumented(t *testing.T) {
 func checkClusterRights(t *testing.T, nodes []*redisServer) {
 	t.Helper()
 	for _, n := range nodes {
+		n.cli(t, "ACL", "LOG", "RESET")
 		n.cli(t, append([]string{"ACL", "SETUSER", "sidecar", "on", ">secret"}, strings.Fields(rights+" "+clusterRights)...)...)
 	}
 	r := openTest(t, "redis://sidecar:secret@"+nodes[0].address+"?cluster=true")
