@@ -38,6 +38,7 @@ func TestSuiteRedis(t *testing.T) {
 		checkLeaks(t)
 		server := startRedis(t)
 		suite(t, replicas(server.url()))
+		agenda(t, server.url(), server)
 		nothingLeft(t, server)
 	})
 	t.Run("cluster", func(t *testing.T) {
@@ -45,6 +46,7 @@ func TestSuiteRedis(t *testing.T) {
 		nodes := startCluster(t)
 		url := fmt.Sprintf("redis://%s?cluster=true&addr=%s", nodes[0].address, nodes[1].address)
 		suite(t, replicas(url))
+		agenda(t, url, nodes...)
 	})
 }
 
