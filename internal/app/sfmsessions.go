@@ -43,8 +43,8 @@ func (h *house) buildSFMSessions() (err error) {
 		h.sfm.upstreams[u.Name] = &u
 	}
 	h.sfm.keeper, err = keepalive.New(keepalive.Options{
-		Token: h.sfm.token, Post: h.sfm.post, Off: !h.cfg.SFM.SessionKeepalive,
-		Observe: keepalive.Events{Refreshed: h.sfmRefreshed, Failed: h.sfmFailed, Lost: h.sfmLost},
+		Token: h.sfm.token, Post: h.sfm.post, Off: !h.cfg.SFM.SessionKeepalive, Book: h.sfmBook(), Now: h.helseID.Now,
+		Observe: keepalive.Events{Refreshed: h.sfmRefreshed, Failed: h.sfmFailed, Lost: h.sfmLost, TakenOver: h.sfmTakenOver},
 	})
 	if err == nil {
 		h.metrics.SFMSessions(h.sfm.keeper.Count)
@@ -71,6 +71,10 @@ func (h *house) sfmLost(k keepalive.Key, err error) {
 	}
 	h.log.Warn("an SFM session is lost: its token ran out; the EPJ must open a new one",
 		"upstream", k.Upstream, "session", k.Session, "cause", cause)
+}
+
+func (h *house) sfmTakenOver(session string) {
+	h.log.Info("SFM sessions are kept here from now on: the replica that kept them has ended, or does not answer", "session", session)
 }
 
 // answered is the proxy's Answered option: good answers to the POSTs of persons may be
@@ -104,6 +108,9 @@ func (s *sfmSessions) ask(k keepalive.Key) proxy.Ask {
 
 // token is the keeper's Token option.
 func (s *sfmSessions) token(ctx context.Context, k keepalive.Key) (keepalive.Token, error) {
+	if s.upstreams[k.Upstream] == nil { // another replica has it, by its configuration
+		return keepalive.Token{}, errors.New("the session's service is not configured here")
+	}
 	t, err := s.tokens.Token(ctx, s.ask(k))
 	if over, ok := errors.AsType[*session.Error](err); ok && (over.Code() == "session-expired" || over.Code() == "session-unknown") {
 		return keepalive.Token{}, fmt.Errorf("%w: %w", keepalive.ErrEnded, err)
@@ -132,7 +139,7 @@ func (s *sfmSessions) minted(k tokencache.Key) {
 func (s *sfmSessions) depending(k tokencache.Key) []keepalive.Key {
 	var all []keepalive.Key
 	for _, open := range s.keeper.Open(k.Subject) {
-		if s.tokens.key(s.ask(open)) == k {
+		if s.upstreams[open.Upstream] != nil && s.tokens.key(s.ask(open)) == k {
 			all = append(all, open)
 		}
 	}
@@ -198,9 +205,9 @@ func (s *sfmSessions) send(ctx context.Context, address, scheme, token string) (
 }
 
 // of is the control room's SFMSessions option.
-func (s *sfmSessions) of(id string) []control.SFMSession {
+func (s *sfmSessions) of(ctx context.Context, id string) []control.SFMSession {
 	var all []control.SFMSession
-	for _, known := range s.keeper.Of(id) {
+	for _, known := range s.keeper.Of(ctx, id) {
 		all = append(all, control.SFMSession{
 			Tenant: session.Tenant(known.Tenant), State: string(known.State), Since: known.Since,
 		})

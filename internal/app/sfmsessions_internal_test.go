@@ -49,7 +49,7 @@ func TestWhatMakesAnSFMSessionKnown(t *testing.T) {
 			a := good
 			tt.change(&a)
 			s.answered(a)
-			if got := len(s.of("session-1")) == 1; got != tt.known {
+			if got := len(s.of(t.Context(), "session-1")) == 1; got != tt.known {
 				t.Errorf("known: %v", got)
 			}
 			key := s.tokens.key(ask())

@@ -70,7 +70,7 @@ type Options struct {
 	Problem func(r *http.Request, err error) any
 	// SFMSessions tells of the SFM sessions of a person's session, by its ID. If nil,
 	// there are none.
-	SFMSessions func(id string) []SFMSession
+	SFMSessions func(ctx context.Context, id string) []SFMSession
 	// Owner is the operating system's user behind a request, "" where users are
 	// not told apart. If nil, nobody is.
 	Owner func(r *http.Request) string
@@ -96,7 +96,7 @@ func New(o Options) *Handler {
 		o.Owner = func(*http.Request) string { return "" }
 	}
 	if o.SFMSessions == nil {
-		o.SFMSessions = func(string) []SFMSession { return nil }
+		o.SFMSessions = func(context.Context, string) []SFMSession { return nil }
 	}
 	return &Handler{o: o}
 }

@@ -330,7 +330,7 @@ func TestSFMSessions(t *testing.T) {
 	since := time.Date(2026, 3, 1, 12, 0, 0, 5, time.FixedZone("", 3600))
 	h := control.New(control.Options{
 		Sessions: &fakeSessions{status: session.Status{ID: "id", State: session.Active}},
-		SFMSessions: func(id string) []control.SFMSession {
+		SFMSessions: func(_ context.Context, id string) []control.SFMSession {
 			return []control.SFMSession{
 				{Tenant: session.Tenant{Parent: "100100126", Child: "999944582", Journal: id}, State: "open", Since: since},
 				{Tenant: session.Tenant{Parent: "313325016", Journal: id}, State: "lost", Since: since},

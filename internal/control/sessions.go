@@ -245,7 +245,7 @@ func (h *Handler) view(r *http.Request, s session.Status) view {
 		if p.HPRNumber != "" {
 			v.User.HPRNumber = &p.HPRNumber
 		}
-		for _, open := range h.o.SFMSessions(s.ID) {
+		for _, open := range h.o.SFMSessions(r.Context(), s.ID) {
 			open.Since = *known(open.Since)
 			v.SFMSessions = append(v.SFMSessions, open)
 		}

@@ -161,7 +161,7 @@ func (w *world) wantStates(want ...State) {
 	w.t.Helper()
 	synctest.Wait()
 	var got []State
-	for _, s := range w.Of("person-1") {
+	for _, s := range w.Of(w.t.Context(), "person-1") {
 		got = append(got, s.State)
 	}
 	if !slices.Equal(got, want) {

@@ -12,8 +12,8 @@
 // The [Keeper] is told of SFM's good answers to the EPJ's own calls. A create, or a
 // refresh, says that a session is open and which token SFM holds; an end says that
 // it is over. So an EPJ that refreshes by itself is never doubled: a token that SFM
-// holds is not sent again. All of it is kept in memory. After a restart a session is
-// known again with the EPJ's next create or refresh.
+// holds is not sent again. Without a [Book] all of it is kept in memory: after a restart
+// a session is known again with the EPJ's next create or refresh.
 //
 // # How one is kept
 //
@@ -23,12 +23,23 @@
 // a create was under way, or have been dropped for want of room. What fails is tried
 // again, with pauses, for as long as the old token lives. After that the session is
 // lost, and only the EPJ can open a new one.
+//
+// # Many replicas
+//
+// Where replicas share a [Book], what stands there is so, and memory is a working copy.
+// A person's page names the one replica that keeps their SFM sessions: the one that the
+// EPJ spoke to last. It reads the page before each look, and signs it before each call to
+// SFM, so that it finds out when somebody else has ended a session or taken it over.
+// Beside the page stands by when it must have acted. It moves that on with each look;
+// where it has not, because it is dead, whoever sees that first takes its work over.
+// While the book can't be had, each goes on from memory, and writes what it owes later.
 package keepalive
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -106,6 +117,11 @@ type Options struct {
 	Post func(ctx context.Context, k Key, path string, t Token) (status int, err error)
 	// Off leaves refreshing to the EPJ. Sessions are still known, and ended at log-out.
 	Off bool
+	// Book is what replicas share. If nil, this is the only one.
+	Book Book
+	// Now is the time that replicas have in common, whatever their own clocks say. If nil,
+	// time.Now.
+	Now func() time.Time
 	// Wall is the wall clock. If nil, time.Now.
 	Wall    func() time.Time
 	Observe Events
@@ -121,6 +137,9 @@ type Events struct {
 	// Lost: the session is lost. The error is why the last try failed, nil if there
 	// was none.
 	Lost func(Key, error)
+	// TakenOver: another replica has not acted in time, and this one keeps the SFM sessions
+	// of a person's session from now on.
+	TakenOver func(session string)
 }
 
 // Keeper keeps SFM sessions. It is safe for concurrent use. [Keeper.Close] ends it.
@@ -129,23 +148,11 @@ type Keeper struct {
 	life  context.Context // the Keeper's own; ended by Close
 	end   context.CancelFunc
 	loops sync.WaitGroup
+	me    string // this replica's name in the book
 
-	mu       sync.Mutex                     // guards all below, and the sessions' own guarded fields
-	sessions map[string]map[Key]*sfmSession // by the person's session, then by folded key
-}
-
-// sfmSession is one SFM session.
-type sfmSession struct {
-	key  Key
-	ctx  context.Context // its own; ends when it is forgotten
-	end  context.CancelFunc
-	news chan struct{} // holds one: something changed, look
-
-	// Guarded by Keeper.mu:
-	path  string // up to and without the step: "/api/v2/Session"
-	held  Token  // what SFM holds
-	state State
-	since time.Time
+	mu      sync.Mutex         // guards all below, and the guarded fields of persons and sessions
+	persons map[string]*person // by the person's session
+	strikes int                // how many there were
 }
 
 // New returns a Keeper.
@@ -156,8 +163,14 @@ func New(o Options) (*Keeper, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
-	k := &Keeper{o: o, sessions: make(map[string]map[Key]*sfmSession)}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	k := &Keeper{o: o, me: rand.Text(), persons: make(map[string]*person)}
 	k.life, k.end = context.WithCancel(context.Background())
+	if o.Book != nil && !o.Off {
+		k.loops.Go(k.takeOver)
+	}
 	return k, nil
 }
 
@@ -207,56 +220,29 @@ func (k *Keeper) opened(key Key, path string, t Token) {
 	if k.life.Err() != nil {
 		return
 	}
-	s := k.sessions[key.Session][key.folded()]
+	p := k.person(key.Session)
+	s := p.sessions[key.folded()]
 	if s == nil {
 		s = k.file(key)
 	}
+	delete(p.struck, key.folded())
 	if s.state != Open {
 		s.state, s.since = Open, k.o.Wall()
 	}
-	s.path, s.held = path, t
+	s.path, s.held = path, holdOf(t)
+	s.owed.add(byEPJ)
 	s.nudge()
-}
-
-// file makes a session and starts its loop. It is called with mu held.
-func (k *Keeper) file(key Key) *sfmSession {
-	s := &sfmSession{key: key, news: make(chan struct{}, 1)}
-	s.ctx, s.end = context.WithCancel(k.life)
-	if k.sessions[key.Session] == nil {
-		k.sessions[key.Session] = make(map[Key]*sfmSession)
-	}
-	k.sessions[key.Session][key.folded()] = s
-	k.loops.Go(func() { k.keep(s) })
-	return s
-}
-
-// nudge wakes the loop.
-func (s *sfmSession) nudge() {
-	select {
-	case s.news <- struct{}{}:
-	default: // it is about to look anyway
-	}
 }
 
 // ended forgets a session that SFM has ended.
 func (k *Keeper) ended(key Key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if s := k.sessions[key.Session][key.folded()]; s != nil {
+	if s := k.find(key); s != nil {
 		k.remove(s)
 	}
-}
-
-// remove forgets one session and stops its loop. It is called with mu held.
-func (k *Keeper) remove(s *sfmSession) {
-	s.end()
-	filed := k.sessions[s.key.Session]
-	if filed[s.key.folded()] == s {
-		delete(filed, s.key.folded())
-	}
-	if len(filed) == 0 {
-		delete(k.sessions, s.key.Session)
-	}
+	k.strike(key)
+	k.tidy(key.Session)
 }
 
 // Open lists the open SFM sessions of a person's session that are kept.
@@ -267,7 +253,7 @@ func (k *Keeper) Open(session string) []Key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var keys []Key
-	for _, s := range k.sessions[session] {
+	for _, s := range k.known(session) {
 		if s.state == Open {
 			keys = append(keys, s.key)
 		}
@@ -280,25 +266,23 @@ func (k *Keeper) Open(session string) []Key {
 func (k *Keeper) Look(key Key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if s := k.sessions[key.Session][key.folded()]; s != nil {
+	if s := k.find(key); s != nil {
 		s.nudge()
 	}
 }
 
-// Of tells of the SFM sessions of a person's session, the oldest state first.
-func (k *Keeper) Of(session string) []Status {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := make([]Status, 0, len(k.sessions[session]))
-	for _, s := range k.sessions[session] {
-		all = append(all, k.status(s))
-	}
-	slices.SortFunc(all, func(a, b Status) int {
-		if c := a.Since.Compare(b.Since); c != 0 {
-			return c
+// Of tells of the SFM sessions of a person's session, the oldest state first: what
+// stands in the book, or, while that can't be had, what is known here.
+func (k *Keeper) Of(ctx context.Context, session string) []Status {
+	all, ok := k.fromBook(ctx, session)
+	if !ok {
+		k.mu.Lock()
+		for _, s := range k.known(session) {
+			all = append(all, k.status(s))
 		}
-		return strings.Compare(fmt.Sprint(a.Tenant), fmt.Sprint(b.Tenant))
-	})
+		k.mu.Unlock()
+	}
+	slices.SortFunc(all, byState)
 	return all
 }
 
@@ -306,17 +290,17 @@ func (k *Keeper) Of(session string) []Status {
 // has noticed. It is called with mu held.
 func (k *Keeper) status(s *sfmSession) Status {
 	if s.state == Open && k.left(s.held) <= 0 {
-		return Status{Tenant: s.key.Tenant, State: Lost, Since: s.held.Expires}
+		return Status{Tenant: s.key.Tenant, State: Lost, Since: s.held.expires}
 	}
 	return Status{Tenant: s.key.Tenant, State: s.state, Since: s.since}
 }
 
-// Count says how many sessions are in each state.
+// Count says how many of the sessions that are kept here are in each state.
 func (k *Keeper) Count() (open, lost int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, filed := range k.sessions {
-		for _, s := range filed {
+	for _, p := range k.persons {
+		for _, s := range p.sessions {
 			if k.status(s).State == Open {
 				open++
 			} else {
@@ -327,33 +311,54 @@ func (k *Keeper) Count() (open, lost int) {
 	return open, lost
 }
 
-// Forget forgets every SFM session of a person's session, without telling SFM.
-func (k *Keeper) Forget(session string) { k.take(session) }
+// Forget forgets every SFM session of a person's session, without telling SFM. No
+// replica keeps them any longer.
+func (k *Keeper) Forget(session string) {
+	k.take(session)
+	if k.o.Book != nil {
+		k.insist(func(ctx context.Context) error { return k.burn(ctx, session) })
+	}
+}
 
-// take forgets the sessions and returns them, and of each whether it was open.
-func (k *Keeper) take(session string) (taken []*sfmSession, open []bool) {
+// ending is an SFM session that is about to be ended.
+type ending struct {
+	key  Key
+	path string
+	open bool
+}
+
+// take forgets the sessions and returns them; ended are those that SFM has ended
+// already, which the book may not know yet.
+func (k *Keeper) take(session string) (taken []ending, ended map[Key]int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, s := range k.sessions[session] {
-		taken, open = append(taken, s), append(open, k.status(s).State == Open)
+	p := k.persons[session]
+	if p == nil {
+		return nil, nil
+	}
+	for _, s := range p.sessions {
+		taken = append(taken, ending{s.key, s.path, k.status(s).State == Open})
 		s.end()
 	}
-	delete(k.sessions, session)
-	return taken, open
+	delete(k.persons, session)
+	return taken, maps.Clone(p.struck)
 }
 
 // Close stops all loops and waits for them. SFM is told nothing: its sessions go on
-// for as long as their tokens live.
+// for as long as their tokens live, and with another replica's keeping.
 func (k *Keeper) Close() {
 	k.mu.Lock()
 	k.end()
-	clear(k.sessions)
 	k.mu.Unlock()
 	k.loops.Wait()
+	k.handOver()
+	k.mu.Lock()
+	clear(k.persons)
+	k.mu.Unlock()
 }
 
 // left is the life that a token still has, by the clock that says less: the monotonic
 // one stands still while a laptop sleeps, the wall clock can be set back.
-func (k *Keeper) left(t Token) time.Duration {
-	return min(time.Until(t.Expires), t.Expires.Round(0).Sub(k.o.Wall().Round(0)))
+func (k *Keeper) left(h hold) time.Duration {
+	return min(time.Until(h.expires), h.expires.Round(0).Sub(k.o.Wall().Round(0)))
 }

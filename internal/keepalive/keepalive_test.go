@@ -61,7 +61,7 @@ func TestEachNewTokenGoesToSFMOnce(t *testing.T) {
 		}
 		w.wantSent()
 		w.wantStates(Open)
-		if since := w.Of("person-1")[0].Since; !since.Equal(w.begun) {
+		if since := w.Of(t.Context(), "person-1")[0].Since; !since.Equal(w.begun) {
 			t.Errorf("open since %v after the create", since.Sub(w.begun))
 		}
 	})
@@ -190,7 +190,7 @@ func TestLost(t *testing.T) {
 		w.always(409, nil)
 		time.Sleep(time.Hour)
 		w.wantStates(Lost)
-		status := w.Of("person-1")[0]
+		status := w.Of(t.Context(), "person-1")[0]
 		if diff := cmp.Diff(Status{tenantA, Lost, w.begun.Add(time.Hour)}, status); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -202,7 +202,7 @@ func TestLost(t *testing.T) {
 		w.always(204, nil)
 		w.create(keyA)
 		w.wantStates(Open)
-		if since := w.Of("person-1")[0].Since; !since.Equal(time.Now()) {
+		if since := w.Of(t.Context(), "person-1")[0].Since; !since.Equal(time.Now()) {
 			t.Errorf("open since %v ago", time.Since(since))
 		}
 		time.Sleep(50 * time.Minute)
@@ -217,7 +217,7 @@ func TestLost(t *testing.T) {
 func TestRefreshedAtTheLastMoment(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, w *world) {
 		w.create(keyA)
-		w.lose(w.sessions["person-1"][keyA.folded()], new(tries))
+		w.lose(w.find(keyA), new(tries))
 		w.wantStates(Open)
 		w.wantEvents()
 	})
@@ -256,7 +256,7 @@ func TestLostIsForgottenInTheEnd(t *testing.T) {
 		w.wantStates(Lost)
 		time.Sleep(2)
 		w.wantStates()
-		if len(w.sessions) != 0 {
+		if len(w.persons) != 0 {
 			t.Error("something is left of it")
 		}
 	})

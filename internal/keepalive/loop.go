@@ -37,7 +37,7 @@ func (k *Keeper) keep(s *sfmSession) {
 		case <-s.news:
 		case <-timer.C:
 		}
-		timer.Reset(k.look(s, &t))
+		timer.Reset(k.agree(s, k.look(s, &t)))
 	}
 }
 
@@ -50,13 +50,19 @@ type tries struct {
 // look is one round of the loop: has another token come than the one SFM holds? Then
 // SFM gets it. It returns when to look again.
 func (k *Keeper) look(s *sfmSession, t *tries) time.Duration {
+	if k.consult(s); s.ctx.Err() != nil { // somebody else keeps or has ended it
+		return 0
+	}
 	held, lostFor := k.holding(s)
+	taken := k.spare(s)
 	switch left := k.left(held); {
 	case lostFor >= remembered:
 		k.drop(s)
 		return remembered
 	case lostFor >= 0:
 		return remembered - lostFor
+	case left <= 0 && taken:
+		return 2 * oweEvery
 	case left <= 0:
 		k.lose(s, t)
 		return remembered
@@ -70,6 +76,8 @@ func (k *Keeper) look(s *sfmSession, t *tries) time.Duration {
 	case errors.Is(err, ErrEnded):
 		k.drop(s)
 		return 0
+	case errors.Is(err, errBusy):
+		return soon(k.left(held), busyPause)
 	case err != nil && !errors.Is(err, errNothingNew):
 		return k.failed(s, t, err)
 	case err == nil:
@@ -84,7 +92,7 @@ func (k *Keeper) look(s *sfmSession, t *tries) time.Duration {
 
 // holding is the token that SFM holds, and how long the session has been lost, below 0
 // for one that is open.
-func (k *Keeper) holding(s *sfmSession) (held Token, lostFor time.Duration) {
+func (k *Keeper) holding(s *sfmSession) (held hold, lostFor time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s.state == Lost {
@@ -104,15 +112,21 @@ func (k *Keeper) refresh(s *sfmSession) error {
 	k.mu.Lock()
 	held, path := s.held, s.path // the EPJ may have refreshed meanwhile
 	k.mu.Unlock()
-	if t.AccessToken == held.AccessToken {
+	if sum(t.AccessToken) == held.sum {
 		return errNothingNew
+	}
+	ctx, done, err := k.sign(ctx, s)
+	defer done()
+	if err != nil {
+		return err
 	}
 	if err := k.post(ctx, s.key, path+"/"+stepRefresh, t); err != nil {
 		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s.held = t
+	s.held = holdOf(t)
+	s.owed.add(byUs)
 	return nil
 }
 
@@ -163,6 +177,7 @@ func (k *Keeper) lose(s *sfmSession, t *tries) {
 		return
 	}
 	s.state, s.since = Lost, k.o.Wall()
+	s.owed.add(byUs)
 	k.mu.Unlock()
 	if k.o.Observe.Lost != nil {
 		k.o.Observe.Lost(s.key, t.last)
@@ -175,6 +190,8 @@ func (k *Keeper) drop(s *sfmSession) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.remove(s)
+	k.strike(s.key)
+	k.tidy(s.key.Session)
 }
 
 // Failure is an SFM session that could not be ended.
@@ -184,36 +201,36 @@ type Failure struct {
 	Err error
 }
 
-// End has SFM end every SFM session of a person's session, each with its own tenant's
-// token, side by side and within a few seconds, and forgets them whatever comes of it.
-// It returns those that were open and that SFM has not ended. ctx must not be that of a
-// caller who may leave.
+// End has SFM end every SFM session of a person's session, wherever it was opened, each
+// with its own tenant's token, side by side and within a few seconds, and forgets them
+// whatever comes of it. It returns those that were open and that SFM has not ended. ctx
+// must not be that of a caller who may leave.
 func (k *Keeper) End(ctx context.Context, session string) []Failure {
-	taken, open := k.take(session)
-	errs := make([]error, len(taken))
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
+	taken := k.takeAll(ctx, session)
+	errs := make([]error, len(taken))
 	var all sync.WaitGroup
-	for i, s := range taken {
-		all.Go(func() { errs[i] = k.endOne(ctx, s) })
+	for i, e := range taken {
+		all.Go(func() { errs[i] = k.endOne(ctx, e) })
 	}
 	all.Wait()
 	var failures []Failure
-	for i, s := range taken {
-		if errs[i] != nil && open[i] {
-			failures = append(failures, Failure{s.key, errs[i]})
+	for i, e := range taken {
+		if errs[i] != nil && e.open {
+			failures = append(failures, Failure{e.key, errs[i]})
 		}
 	}
 	return failures
 }
 
 // endOne ends one. That SFM does not know the session (any more) is as good.
-func (k *Keeper) endOne(ctx context.Context, s *sfmSession) error {
-	t, err := k.o.Token(ctx, s.key)
+func (k *Keeper) endOne(ctx context.Context, e ending) error {
+	t, err := k.o.Token(ctx, e.key)
 	if err != nil {
 		return fmt.Errorf("obtaining a token: %w", err)
 	}
-	err = k.post(ctx, s.key, s.path+"/"+stepEnd, t)
+	err = k.post(ctx, e.key, e.path+"/"+stepEnd, t)
 	if answer, ok := errors.AsType[*StatusError](err); ok && (answer.Status == http.StatusNotFound || answer.Status == http.StatusGone) {
 		return nil
 	}

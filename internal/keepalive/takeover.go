@@ -1,0 +1,340 @@
+package keepalive
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// consult has the page say whether a session is still to be kept here. While it can't be
+// read, it is.
+func (k *Keeper) consult(s *sfmSession) {
+	if k.o.Book != nil {
+		_ = k.square(k.life, s.key.Session, errand{})
+	}
+}
+
+// agree writes down what a look has changed, and by when the next one is. It returns when
+// that is: sooner, if the book does not know everything, and in the last minutes of a
+// token's life, so that a keeper that dies then is missed in time.
+func (k *Keeper) agree(s *sfmSession, next time.Duration) time.Duration {
+	if k.o.Book == nil || s.ctx.Err() != nil {
+		return next
+	}
+	k.mu.Lock()
+	due, left := s.owed.why != nothing, k.left(s.held)
+	if left > shortLife && left < lookOften {
+		next = min(next, left/5)
+	}
+	s.due = time.Now().Add(next + min(lookLate, max(0, left-next)/2))
+	k.mu.Unlock()
+	if due && k.square(k.life, s.key.Session, errand{}) != nil || k.schedule(s) != nil {
+		return min(next, oweEvery)
+	}
+	return next
+}
+
+// spare says, once, that a session was taken over. Where it has run out, that is so only
+// as far as the page knows: the replica that kept it may have been cut off from the book,
+// and is given the time to say so.
+func (k *Keeper) spare(s *sfmSession) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	first := s.taken
+	s.taken = false
+	return first
+}
+
+// schedule notes by when one of a person's sessions will have been looked at.
+func (k *Keeper) schedule(s *sfmSession) error {
+	if k.o.Off {
+		return nil
+	}
+	k.mu.Lock()
+	p := k.persons[s.key.Session]
+	k.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-s.ctx.Done():
+		return nil
+	}
+	first, open := k.first(p)
+	switch {
+	case s.ctx.Err() != nil:
+		return nil
+	case !open:
+		return k.settle(k.life, s.key.Session, p)
+	}
+	mark, err := k.o.Book.Due(k.life, s.key.Session, time.Until(first))
+	if err == nil {
+		p.mark = mark
+	}
+	return err
+}
+
+// first is by when the first of a person's open sessions will have been looked at; of one
+// that was not looked at yet, that is soon.
+func (k *Keeper) first(p *person) (due time.Time, open bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range p.sessions {
+		if s.state != Open {
+			continue
+		}
+		at := s.due
+		if at.IsZero() {
+			at = time.Now().Add(noteLease)
+		}
+		if !open || at.Before(due) {
+			due, open = at, true
+		}
+	}
+	return due, open
+}
+
+// sign puts this replica's name in the page before SFM is called: for the length of the
+// call, which ctx bounds, nobody else makes one. done ends it. While the page can't be
+// had, the call is made without.
+func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context, done func(), err error) {
+	if k.o.Book == nil {
+		return ctx, func() {}, nil
+	}
+	k.mu.Lock()
+	p, left := k.person(s.key.Session), k.left(s.held)
+	p.posting++
+	k.mu.Unlock()
+	limit := min(refreshTimeout, left/2)
+	call, cancel := context.WithTimeout(ctx, limit)
+	done = func() {
+		cancel()
+		k.mu.Lock()
+		p.posting--
+		k.mu.Unlock()
+	}
+	err = k.square(call, s.key.Session, errand{post: s, busy: limit + min(signLong, left/4)})
+	if errors.Is(err, ErrTurned) {
+		err = errBusy
+	}
+	if !errors.Is(err, errBusy) {
+		err = s.ctx.Err()
+	}
+	return call, done, err
+}
+
+// adopt takes a session from its line. It is called with mu held.
+func (k *Keeper) adopt(s *sfmSession, l line) {
+	at := k.o.Now()
+	s.path, s.state, s.taken = l.Path, l.State, true
+	s.held = hold{l.Sum, time.Now().Add(l.Expires.Sub(at))}
+	s.since = k.o.Wall().Add(l.Since.Sub(at))
+	if s.state == Lost {
+		s.since = s.held.expires
+	}
+}
+
+// fromBook is what the page says of a person's sessions, and what it will say soon.
+func (k *Keeper) fromBook(ctx context.Context, session string) (all []Status, ok bool) {
+	if k.o.Book == nil {
+		return nil, false
+	}
+	raw, _, err := k.o.Book.Read(ctx, session)
+	if err != nil {
+		return nil, false
+	}
+	now := readPage(raw)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.persons[session]; p != nil {
+		for _, s := range p.sessions {
+			if old, _ := now.find(s.key); s.owed.why == byEPJ {
+				now.put(s.key, k.line(s, old))
+			}
+		}
+		for folded := range p.struck {
+			now.strike(folded)
+		}
+	}
+	now.prune(k.o.Now())
+	for _, l := range now.Lines {
+		all = append(all, l.status(k.o.Now()))
+	}
+	return all, true
+}
+
+// takeAll forgets the sessions of a person's session, here and in the book, and returns
+// them. They leave the book before they are ended, so that nobody refreshes one that is
+// being ended.
+func (k *Keeper) takeAll(ctx context.Context, session string) []ending {
+	taken, ended := k.take(session)
+	if k.o.Book == nil {
+		return taken
+	}
+	raw, _, err := k.o.Book.Read(ctx, session)
+	known := make(map[Key]bool)
+	for _, e := range taken {
+		known[e.key.folded()] = true
+	}
+	for folded := range ended {
+		known[folded] = true
+	}
+	for _, l := range readPage(raw).Lines {
+		if key := l.key(session); !known[key.folded()] {
+			taken = append(taken, ending{key, l.Path, l.status(k.o.Now()).State == Open})
+		}
+	}
+	if err != nil || k.burn(ctx, session) != nil {
+		k.insist(func(ctx context.Context) error { return k.burn(ctx, session) })
+	}
+	return taken
+}
+
+// burn removes a person's page, and the note.
+func (k *Keeper) burn(ctx context.Context, session string) error {
+	if _, version, err := k.o.Book.Read(ctx, session); err != nil || version == 0 {
+		return err
+	}
+	var mark uint64
+	var err error
+	if !k.o.Off {
+		if mark, err = k.o.Book.Due(ctx, session, noteLease); err != nil {
+			return err
+		}
+	}
+	if err := k.o.Book.Remove(ctx, session); err != nil {
+		return err
+	}
+	if mark == 0 {
+		return nil
+	}
+	return k.o.Book.Settle(ctx, session, mark)
+}
+
+// strike has a session that is over removed from the page, behind the back of whoever
+// says so. It is called with mu held.
+func (k *Keeper) strike(key Key) {
+	if k.o.Book == nil || k.life.Err() != nil {
+		return
+	}
+	k.strikes++
+	p, which := k.person(key.Session), k.strikes
+	p.struck[key.folded()] = which
+	k.loops.Go(func() {
+		k.persist(func(ctx context.Context) error { return k.square(ctx, key.Session, errand{}) })
+		k.mu.Lock()
+		if p.struck[key.folded()] == which { // the book never took it
+			delete(p.struck, key.folded())
+		}
+		k.tidy(key.Session)
+		k.mu.Unlock()
+	})
+}
+
+// insist does something in the background until it works. After Close it is tried once.
+func (k *Keeper) insist(do func(context.Context) error) {
+	k.mu.Lock()
+	ended := k.life.Err() != nil
+	if !ended {
+		k.loops.Go(func() { k.persist(do) })
+	}
+	k.mu.Unlock()
+	if ended {
+		k.atLast(do)
+	}
+}
+
+// persist tries again and again, with pauses, for a limited time. The end of the Keeper
+// leaves it one more try.
+func (k *Keeper) persist(do func(context.Context) error) {
+	end := time.Now().Add(insistLimit)
+	for pause := firstPause; time.Now().Before(end); pause = min(2*pause, lastPause) {
+		if do(k.life) == nil {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-k.life.Done():
+			k.atLast(do)
+			return
+		}
+	}
+}
+
+// atLast does something when the Keeper has ended.
+func (k *Keeper) atLast(do func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), partTime)
+	defer cancel()
+	_ = do(ctx)
+}
+
+// takeOver looks for sessions whose keepers have not acted in time.
+func (k *Keeper) takeOver() {
+	cutOff := false
+	next := time.NewTimer(rand.N(claimSoonest))
+	defer next.Stop()
+	for {
+		select {
+		case <-k.life.Done():
+			return
+		case <-next.C:
+		}
+		var pause time.Duration
+		pause, cutOff = k.claim(cutOff)
+		next.Reset(pause + rand.N(pause/5)) // not all replicas at once
+	}
+}
+
+// claim takes over some of them, and says when to look for others. cutOff says that the
+// book could not be had: then nothing is claimed until some time after it can, since
+// keepers that live could not say so either.
+func (k *Keeper) claim(cutOff bool) (pause time.Duration, stillCutOff bool) {
+	ctx, cancel := context.WithTimeout(k.life, claimLease)
+	defer cancel()
+	if cutOff {
+		_, _, err := k.o.Book.Read(ctx, "")
+		return 2 * oweEvery, err != nil
+	}
+	sessions, next, err := k.o.Book.Claim(ctx, claimLease)
+	for _, session := range sessions {
+		if k.square(ctx, session, errand{claim: true}) != nil {
+			continue // it comes again, to this one or another
+		}
+		k.mu.Lock()
+		found := len(k.known(session)) > 0
+		k.mu.Unlock()
+		if found && k.o.Observe.TakenOver != nil {
+			k.o.Observe.TakenOver(session)
+		}
+	}
+	if err != nil {
+		return claimEvery, true
+	}
+	return max(claimSoonest, min(next, claimEvery)), false
+}
+
+// handOver leaves what is kept here to the other replicas, at once.
+func (k *Keeper) handOver() {
+	if k.o.Book == nil {
+		return
+	}
+	k.mu.Lock()
+	var kept []string
+	for session, p := range k.persons {
+		if len(p.sessions) > 0 {
+			kept = append(kept, session)
+		}
+	}
+	k.mu.Unlock()
+	k.atLast(func(ctx context.Context) error {
+		for _, session := range kept {
+			if err := k.square(ctx, session, errand{leave: true}); err != nil && !errors.Is(err, ErrTurned) {
+				return err // what is left falls due by itself
+			}
+		}
+		return nil
+	})
+}
