@@ -421,31 +421,6 @@ func TestRedisTLS(t *testing.T) {
 	}
 }
 
-func TestRedisListing(t *testing.T) {
-	s, ctx := startRedis(t), t.Context()
-	a, b := openTest(t, s.url()), openTest(t, s.url(), func(o *RedisOptions) { o.Space = "another" })
-	want := map[Key]string{}
-	for i := range 30 {
-		k := Key{"session", fmt.Sprint("id", i)}
-		want[k] = fmt.Sprint("value", i)
-		must(t, a.Put(ctx, k, []byte(want[k]), time.Hour))
-	}
-	must(t, a.Put(ctx, Key{"session-b", "x"}, nil, time.Hour))
-	must(t, b.Put(ctx, one, nil, time.Hour))
-	got := map[Key]string{}
-	must(t, a.List(ctx, "session", func(k Key, e Entry) error { got[k] = string(e.Value); return nil }))
-	if len(got) != len(want) || got[Key{"session", "id7"}] != "value7" {
-		t.Errorf("%d of %d came: %v", len(got), len(want), got)
-	}
-	if n, err := a.Count(ctx, "session"); n != 31 || err != nil {
-		t.Errorf("counted %d, %v", n, err)
-	}
-	failed := errors.New("enough")
-	if err := a.List(ctx, "session", func(Key, Entry) error { return failed }); !errors.Is(err, failed) {
-		t.Errorf("the visit's own error: %v", err)
-	}
-}
-
 func TestRedisAddresses(t *testing.T) {
 	for address, want := range map[string]string{
 		"redis://h:1":                       "",

@@ -105,33 +105,6 @@ func (r *Redis) noteKeys() {
 	})
 }
 
-// List calls visit for every entry of a kind that can be opened; what comes or goes
-// meanwhile may be missed, or come twice. It looks at every name of every server:
-// for operators, not for the way of a call.
-func (r *Redis) List(ctx context.Context, kind string, visit func(Key, Entry) error) error {
-	return r.scan(ctx, kind, func(names []string) error {
-		for _, name := range names {
-			sealed, err := r.bytes(ctx, "get", name, func(ctx context.Context) (any, error) {
-				return r.engine.call(ctx, "get", name)
-			})
-			if errors.Is(err, ErrMissing) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			id, e, err := r.seal.open(name, sealed)
-			if err != nil || r.seal.name(Key{kind, id}) != name {
-				continue // others' keys, another space, or damaged
-			}
-			if err := visit(Key{kind, id}, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // Count is how many entries of a kind there are, of all spaces. It costs what
 // [Redis.List] costs, less the reading.
 func (r *Redis) Count(ctx context.Context, kind string) (int, error) {

@@ -33,6 +33,7 @@ func suite(t *testing.T, open func(*testing.T) (a, b Store)) {
 	for name, test := range map[string]func(*testing.T, Store, Store){
 		"values": suiteValues, "life": suiteLife, "versions": suiteVersions, "put if": suitePutIf, "one of many": suitePutIfOne,
 		"take": suiteTake, "watch": suiteWatch, "lock": suiteLock, "leaving": suiteLeaving, "holding on": suiteHoldingOn, "fence": suiteFence,
+		"listing": suiteListing,
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := open(t)
