@@ -127,3 +127,9 @@ func (h *house) countSessions() int {
 	}
 	return h.sessions.Known()
 }
+
+// lister is the store, where it can tell what is in it.
+func (h *house) lister() store.Lister {
+	lister, _ := h.store.(store.Lister)
+	return lister
+}

@@ -171,6 +171,7 @@ type fakeStore struct {
 	locked func(store.Key) // before a lock is asked for
 	put    func(store.Key) // after an entry was written
 	change func(store.Key) // before an entry is changed
+	listed func()          // when entries of a listing were read
 	got    func(store.Key) // after an entry was read
 	// slow is how long a store that is down takes to say so.
 	slow time.Duration
@@ -263,6 +264,22 @@ func (f *fakeStore) Watch(ctx context.Context, key store.Key) (<-chan struct{}, 
 	return changed, stop, cmp.Or(f.err(), err)
 }
 
+func (f *fakeStore) List(ctx context.Context, kind string, visit func([]store.Item) error) (store.Skipped, error) {
+	if f.down.Load() {
+		return store.Skipped{}, errDown
+	}
+	_, err := f.Memory.List(ctx, kind, visit)
+	return store.Skipped{Others: 3, Unreadable: 2}, err
+}
+
+func (f *fakeStore) Left(ctx context.Context, keys []store.Key) ([]time.Duration, error) {
+	left, err := f.Memory.Left(ctx, keys)
+	if f.listed != nil {
+		f.listed()
+	}
+	return left, err
+}
+
 func (f *fakeStore) Lock(ctx context.Context, key store.Key) (store.Hold, error) {
 	if f.locked != nil {
 		f.locked(key)
@@ -289,7 +306,7 @@ func newRig(t *testing.T) *rig { return newIdleRig(t, 12*time.Hour) }
 func newIdleRig(t *testing.T, idle time.Duration) *rig {
 	r := &rig{helseID: newFake(t), store: &fakeStore{Memory: store.NewMemory()}}
 	m, err := session.New(session.Options{
-		Store: r.store, HelseID: r.helseID, Scopes: []string{"openid", "e-helse:sfm.api/sfm.api2"},
+		Store: r.store, Lister: r.store, HelseID: r.helseID, Scopes: []string{"openid", "e-helse:sfm.api/sfm.api2"},
 		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
 		Ended: func(id string) {
 			r.mu.Lock()

@@ -81,6 +81,9 @@ type HelseID interface {
 type Options struct {
 	Store   store.Store
 	HelseID HelseID
+	// Lister is the store, where it can tell what is in it. If nil, nobody can list
+	// sessions.
+	Lister store.Lister
 	// Shared says that other replicas work with the same store, that it may be down
 	// while HelseID is not, and that what it says can be remembered while it tells of
 	// no change.

@@ -26,7 +26,7 @@ func newFleetOf(t *testing.T, idle time.Duration, ofA, ofB func() time.Time) (a,
 	replica := func(now func() time.Time) *rig {
 		r := &rig{helseID: helseID, store: &fakeStore{Memory: shared}}
 		m, err := session.New(session.Options{
-			Store: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
+			Store: r.store, Lister: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
 			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
 			Now: now,
 			Ended: func(id string) {

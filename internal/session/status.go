@@ -75,6 +75,9 @@ func (m *Manager) status(ctx context.Context, id, owner string) (Status, error) 
 	return s, nil
 }
 
+// notRevoked is what remains undone where HelseID can't be reached.
+const notRevoked = "HelseID could not be told to revoke the log-in; it runs out by itself"
+
 // Ended is what remains to be done after a session ended.
 type Ended struct {
 	// EndSessionURL is what the EPJ may open in the browser, so that HelseID's
@@ -116,7 +119,7 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 	defer cancel()
 	ended := Ended{EndSessionURL: m.endSessionURL(ctx, &old, hint), Undone: undone}
 	if old.RefreshToken != "" && m.o.HelseID.Revoke(ctx, old.RefreshToken) != nil {
-		ended.Undone = append(ended.Undone, "HelseID could not be told to revoke the log-in; it runs out by itself")
+		ended.Undone = append(ended.Undone, notRevoked)
 	}
 	return ended, nil
 }
