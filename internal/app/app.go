@@ -130,8 +130,8 @@ func (s *Sidecar) elsewhere(w http.ResponseWriter, r *http.Request, detail strin
 	s.house.proxy.Refuse(w, r, err)
 }
 
-// admin serves probes, metrics and the status page, and ends the process where that
-// is enabled.
+// admin serves probes, metrics, the status page and sessions, and ends the process
+// where that is enabled.
 func (s *Sidecar) admin() http.Handler {
 	probes, metrics := s.server.health.Handler(), s.house.metrics.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -142,6 +142,8 @@ func (s *Sidecar) admin() http.Handler {
 			probes.ServeHTTP(w, r)
 		case statusPath, supportPath:
 			s.showStatus(w, r)
+		case sessionsPath, sessionsEndPath:
+			s.serveSessions(w, r)
 		case quitPath:
 			s.quit(w, r)
 		default:

@@ -34,6 +34,15 @@ const usage = `usage: sidecar [command]
   keys rotate [-alg ALG] [-prune] [-o json]
             put a new key in place of the one that signs; -prune: only drop
             those that have ended
+  sessions list [--state STATES] [--older-than TIME] [--unused-for TIME]
+                [--json] [PERSON] [--orgnr NUMBER] [ID ...]
+            list the sessions: of all replicas, or of the sidecar that runs
+            with this environment; whose they are is not shown
+  sessions end PERSON | --orgnr NUMBER | --all | ID ...
+                [--dry-run] [--yes] and the flags of list
+            end sessions as a log-out does; PERSON is one of --pid - (a
+            national identity number on the standard input), --pid-file FILE,
+            --hpr NUMBER and --sub SUB
   probe startup|ready|live
             ask the sidecar that runs with this environment
   service install --env-file FILE [--log-file FILE] [--user | --account NAME]
@@ -55,7 +64,7 @@ type command func(context.Context, Options) int
 
 func commands() map[string]command {
 	return map[string]command{
-		"serve": alone(serve), "check": check, "tenants": tenants, "keygen": keygen, "keys": keys, "probe": probe,
+		"serve": alone(serve), "check": check, "tenants": tenants, "keygen": keygen, "keys": keys, "probe": probe, "sessions": sessions,
 		"service": serviceWord, "support-bundle": supportBundle, "env": alone(env), "version": alone(version),
 		"help": alone(help), "-h": alone(help), "--help": alone(help),
 	}

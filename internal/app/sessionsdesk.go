@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/telemetry"
+)
+
+// sessionRow is a session as it is shown; the names are those of --json.
+type sessionRow struct {
+	ID            string           `json:"id"`
+	State         session.State    `json:"state"`
+	Begun         time.Time        `json:"begun"`
+	Used          time.Time        `json:"last_used,omitzero"`
+	Expires       time.Time        `json:"expires,omitzero"` // left out where HelseID did not say
+	SecurityLevel string           `json:"security_level,omitempty"`
+	Tenants       []session.Tenant `json:"tenants,omitempty"` // left out where any may be used
+	Owner         string           `json:"owner,omitempty"`
+	SFM           *int             `json:"sfm_sessions,omitempty"` // open ones; left out where that is not known
+	Open          bool             `json:"open"`                   // it can be ended
+}
+
+// endedRow is what became of a session that was to end; the names are those of --json.
+type endedRow struct {
+	ID      string   `json:"id"`
+	Outcome string   `json:"outcome"` // one of the words below
+	Undone  []string `json:"undone,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+const (
+	hasEnded  = "ended"
+	wasOver   = "was over"
+	notEnded  = "not ended"
+	reasonEnd = "operator" // of a session's end, in the log
+)
+
+// sessionDesk is where sessions can be listed and ended: here, or in the process that
+// keeps them. unreadable is how many entries of sessions could not be looked at.
+type sessionDesk interface {
+	list(ctx context.Context, c session.Choice, visit func(sessionRow) error) (unreadable int, err error)
+	end(ctx context.Context, c session.Choice, tell func(endedRow)) (unreadable int, err error)
+	close()
+}
+
+// ownDesk is that of the process itself, whose rooms are at hand.
+type ownDesk struct{ *house }
+
+func (d ownDesk) list(ctx context.Context, c session.Choice, visit func(sessionRow) error) (int, error) {
+	return d.sessions.List(ctx, c, func(some []session.Listed) error {
+		for _, l := range some {
+			if err := visit(d.row(l)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (d ownDesk) row(l session.Listed) sessionRow {
+	row := sessionRow{
+		ID: l.ID, State: l.State, Begun: l.Begun.UTC(), Used: l.Used.UTC(), Expires: l.Expires.UTC(), SecurityLevel: l.SecurityLevel,
+		Tenants: l.Tenants, Owner: l.Owner, Open: l.Open,
+	}
+	if d.shared == nil { // else they are other processes' business, too
+		open := 0
+		for _, known := range d.sfm.of(l.ID) {
+			if known.State == "open" {
+				open++
+			}
+		}
+		row.SFM = &open
+	}
+	return row
+}
+
+func (d ownDesk) end(ctx context.Context, c session.Choice, tell func(endedRow)) (int, error) {
+	return d.sessions.EndChosen(ctx, c, func(o session.Outcome) {
+		row := endedRow{ID: o.ID, Outcome: hasEnded, Undone: o.Undone}
+		switch {
+		case o.Over:
+			row.Outcome = wasOver
+		case o.Err != nil:
+			row.Outcome, row.Error = notEnded, o.Err.Error()
+			d.log.Warn("a session could not be ended", "session", o.ID, "reason", reasonEnd, "cause", o.Err)
+		default:
+			d.log.Info("a session was ended", "session", o.ID, "reason", reasonEnd, "undone", len(o.Undone))
+		}
+		tell(row)
+	})
+}
+
+// visitStore makes the rooms that sessions in a shared store need, for a process that
+// serves nobody.
+func visitStore(cfg *config.Config, log *slog.Logger, version string) (ownDesk, error) {
+	h := &house{cfg: cfg, log: log, version: version, metrics: telemetry.NewMetrics(version)}
+	steps := []func() error{
+		func() (err error) { h.witness, err = newWitness(version, cfg.SFM.Upstreams); return err },
+		h.buildRoots, h.buildStore, h.buildKeys, h.buildHelseID, func() error { return h.buildSessions("") },
+		h.buildCache, h.buildSFMSessions,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			h.closeStore()
+			return ownDesk{}, err
+		}
+	}
+	return ownDesk{h}, nil
+}
