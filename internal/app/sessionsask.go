@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"sfm-sidecar/internal/session"
-	"sfm-sidecar/internal/telemetry"
 )
 
 // sessionsAsk is the command line of sidecar sessions.
@@ -62,7 +61,7 @@ func readSessions(word string, args []string) (*sessionsAsk, error) {
 	a.choice.IDs = ids
 	for len(args) > 0 {
 		if err := flags.Parse(args); err != nil {
-			return a, errors.New(telemetry.Mask(err.Error()))
+			return a, harmless(err)
 		}
 		if args = flags.Args(); len(args) > 0 {
 			a.choice.IDs, args = append(a.choice.IDs, args[0]), args[1:]
@@ -72,6 +71,17 @@ func readSessions(word string, args []string) (*sessionsAsk, error) {
 		return a, err
 	}
 	return a, a.checkSelection(word)
+}
+
+var elevenDigits = regexp.MustCompile(`[0-9]{11}`)
+
+// harmless is what the flags' own parser says, unless that repeats what may be a
+// national identity number.
+func harmless(err error) error {
+	if elevenDigits.MatchString(err.Error()) {
+		return errors.New("flag provided but not defined, or with a wrong value")
+	}
+	return err
 }
 
 // dashedIDs takes those IDs out of the arguments that would pass for flags: one ID of

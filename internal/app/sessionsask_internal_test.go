@@ -138,3 +138,27 @@ func TestReadPID(t *testing.T) {
 		t.Errorf("nobody was named: %v", err)
 	}
 }
+
+// Whatever is written there, nothing ends without a selection, and no national identity
+// number is taken from it or repeated.
+func FuzzReadSessions(f *testing.F) {
+	for _, line := range []string{
+		"--all --yes", "--pid " + syntheticPID, "--sub=" + syntheticPID, "-bcdefghijkl abcdef", "--older-than 7d --hpr 1", "-- " + syntheticPID, "--state ,,",
+		"--" + syntheticPID + "=x", "--older-than " + syntheticPID,
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		ask, err := readSessions("end", strings.Fields(line))
+		if err != nil {
+			if strings.Contains(err.Error(), syntheticPID) {
+				t.Errorf("%q: the refusal repeats the number: %v", line, err)
+			}
+			return
+		}
+		selected := len(ask.choice.IDs) > 0 || ask.named() || ask.choice.Organization != "" || ask.all
+		if !selected || ask.choice.Check() != nil || ask.choice.Person.PID != "" || ask.choice.Person.Subject == syntheticPID {
+			t.Errorf("%q was read as %+v", line, ask.choice)
+		}
+	})
+}

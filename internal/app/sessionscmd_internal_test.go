@@ -64,6 +64,7 @@ func TestSessionsEnd(t *testing.T) {
 		code        int
 		ended       string
 		out, errs   []string
+		not         string // in what is printed
 	}{
 		"one":                  {args: "abcdef-one", ended: "abcdef-one-xxxx", out: []string{"abcdef-one-xxxx  ended\n", "1 session ended."}},
 		"two, unconfirmed":     {args: "--all", code: 2, errs: []string{"2 sessions would end; nothing was ended", "--yes"}},
@@ -73,7 +74,7 @@ func TestSessionsEnd(t *testing.T) {
 		"asked, no":            {args: "--all", interactive: true, stdin: "\n", code: 2, errs: []string{"Nothing was ended."}},
 		"asked, gone":          {args: "--all", interactive: true, code: 2, errs: []string{"Nothing was ended."}},
 		"asked for one":        {args: "abcdef-one", interactive: true, stdin: "n\n", code: 2, errs: []string{"End 1 session? [y/N] "}},
-		"dry run":              {args: "--all --dry-run", out: []string{"LIMITED TO", "abcdef-one-x  active ", "  2    -\n", "100100126:999944582"}},
+		"dry run":              {args: "--all --dry-run", out: []string{"LIMITED TO", "abcdef-one-x  active ", "  2    -\n", "100100126:999944582"}, not: "over-already"},
 		"ambiguous":            {args: "abcdef --yes", code: 2, errs: []string{"more than one session", "number 1"}},
 		"unknown":              {args: "abcdef-one nothing --yes", code: 1, errs: []string{"no session has ID number 2", "a handle is none"}},
 		"over":                 {args: "over-already", out: []string{"0 sessions ended."}},
@@ -120,6 +121,9 @@ func TestSessionsEnd(t *testing.T) {
 				if !strings.Contains(out.String(), text) {
 					t.Errorf("%q is missing from %q", text, out.String())
 				}
+			}
+			if tt.not != "" && strings.Contains(out.String(), tt.not) {
+				t.Errorf("%q stands in %q", tt.not, out.String())
 			}
 			for _, text := range tt.errs {
 				if !strings.Contains(errs.String(), text) {

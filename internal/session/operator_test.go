@@ -173,7 +173,7 @@ func TestListingFails(t *testing.T) {
 		}
 	}
 	enough := errors.New("enough")
-	if _, err := r.List(t.Context(), session.Choice{}, func([]session.Listed) error { return enough }); !errors.Is(err, enough) {
+	if _, err := r.List(t.Context(), session.Choice{}, func([]session.Listed) error { return enough }); !errors.Is(err, enough) || strings.Contains(err.Error(), "store") {
 		t.Errorf("the visit's own error: %v", err)
 	}
 	if err := r.store.Put(t.Context(), store.Key{Kind: session.KindRecord, ID: "odd"}, []byte("no record"), time.Hour); err != nil {
@@ -237,6 +237,32 @@ func TestEndForOperator(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		_, err = replica.ByHandle(t.Context(), handle, "")
 		wantCode(t, err, "session-unknown", "")
+	})
+}
+
+// A session that nobody used for too long, and whose replica is gone, is shown as what
+// it is; there still is a log-in to end.
+func TestListingOfAnIdleSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		desk, replica := newFleet(t)
+		defer desk.Close()
+		replica.helseID.lifetime = 0
+		handle := replica.active(t)
+		replica.Close()
+		time.Sleep(13 * time.Hour)
+		var got []session.Listed
+		if _, err := desk.List(t.Context(), session.Choice{UnusedFor: time.Hour}, func(some []session.Listed) error { got = some; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || got[0].State != session.Expired || !got[0].Open || !got[0].Used.IsZero() {
+			t.Errorf("listed %+v", got)
+		}
+		if ended := desk.end(t, session.Choice{}); len(ended) != 1 || ended[desk.ID(handle)].Over {
+			t.Errorf("ended %+v", ended)
+		}
+		if n := len(desk.helseID.revoked); n != 1 {
+			t.Errorf("%d tokens were revoked", n)
+		}
 	})
 }
 
@@ -331,12 +357,19 @@ func TestEndForOperatorStops(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	told := 0
-	_, err := r.EndChosen(ctx, session.Choice{}, func(session.Outcome) {
-		if told++; told == 3 {
+	r.ending = func(begun context.Context, _ string) []string {
+		if ctx.Err() == nil {
 			stop()
 		}
+		if begun.Err() != nil {
+			t.Error("an end that was begun is given up")
+		}
+		return nil
+	}
+	_, err := r.EndChosen(ctx, session.Choice{}, func(session.Outcome) {
+		told++
 	})
-	if !errors.Is(err, context.Canceled) || told < 3 || told > 20 {
+	if !errors.Is(err, context.Canceled) || told < 1 || told > 20 {
 		t.Errorf("%d sessions were ended, %v", told, err)
 	}
 	open := 0

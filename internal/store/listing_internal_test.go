@@ -42,6 +42,11 @@ func suiteListing(t *testing.T, a, b Store) {
 	must(t, a.Put(ctx, Key{"used", "id1"}, nil, time.Minute))
 	must(t, a.Put(ctx, Key{"session", "gone"}, nil, time.Hour))
 	must(t, a.Delete(ctx, Key{"session", "gone"}))
+	must(t, a.Put(ctx, Key{"session", "short"}, nil, 20*time.Millisecond))
+	within(t, 5*time.Second, "the entry ends", func() bool {
+		_, err := b.Get(ctx, Key{"session", "short"})
+		return errors.Is(err, ErrMissing)
+	})
 	got, skipped := listed(t, b, "session")
 	if diff := cmp.Diff(want, got); diff != "" || skipped.Unreadable != 0 {
 		t.Errorf("listed (-want +got), skipped %+v\n%s", skipped, diff)
