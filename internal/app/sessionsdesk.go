@@ -53,7 +53,7 @@ type ownDesk struct{ *house }
 func (d ownDesk) list(ctx context.Context, c session.Choice, visit func(sessionRow) error) (int, error) {
 	return d.sessions.List(ctx, c, func(some []session.Listed) error {
 		for _, l := range some {
-			if err := visit(d.row(l)); err != nil {
+			if err := visit(d.row(ctx, l)); err != nil {
 				return err
 			}
 		}
@@ -61,14 +61,14 @@ func (d ownDesk) list(ctx context.Context, c session.Choice, visit func(sessionR
 	})
 }
 
-func (d ownDesk) row(l session.Listed) sessionRow {
+func (d ownDesk) row(ctx context.Context, l session.Listed) sessionRow {
 	row := sessionRow{
 		ID: l.ID, State: l.State, Begun: l.Begun.UTC(), Used: l.Used.UTC(), Expires: l.Expires.UTC(), SecurityLevel: l.SecurityLevel,
 		Tenants: l.Tenants, Owner: l.Owner, Open: l.Open,
 	}
 	if d.shared == nil { // else they are other processes' business, too
 		open := 0
-		for _, known := range d.sfm.of(l.ID) {
+		for _, known := range d.sfm.of(ctx, l.ID) {
 			if known.State == "open" {
 				open++
 			}
@@ -97,7 +97,9 @@ func (d ownDesk) end(ctx context.Context, c session.Choice, tell func(endedRow))
 // visitStore makes the rooms that sessions in a shared store need, for a process that
 // serves nobody.
 func visitStore(cfg *config.Config, log *slog.Logger, version string) (ownDesk, error) {
-	h := &house{cfg: cfg, log: log, version: version, metrics: telemetry.NewMetrics(version)}
+	visiting := *cfg
+	visiting.SFM.SessionKeepalive = false // it is gone too soon to keep any
+	h := &house{cfg: &visiting, log: log, version: version, metrics: telemetry.NewMetrics(version)}
 	steps := []func() error{
 		func() (err error) { h.witness, err = newWitness(version, cfg.SFM.Upstreams); return err },
 		h.buildRoots, h.buildStore, h.buildKeys, h.buildHelseID, func() error { return h.buildSessions("") },

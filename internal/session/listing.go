@@ -171,7 +171,7 @@ func (m *Manager) readNamed(ctx context.Context, ids []string, some func([]store
 
 // choose is what of some entries is chosen; bad is how many are not understood.
 func (m *Manager) choose(ctx context.Context, c *Choice, items []store.Item) (chosen []Listed, bad int, err error) {
-	now := time.Now()
+	now := m.now()
 	var notes []store.Key
 	for _, item := range items {
 		r := new(record)

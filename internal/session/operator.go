@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 )
 
 // endAtOnce is how many sessions an operator ends at the same time: each waits for
@@ -60,7 +59,7 @@ func (m *Manager) endForOperator(ctx context.Context, id string) Outcome {
 	if err != nil {
 		return Outcome{ID: id, Err: err}
 	}
-	state := d.record.stateAt(time.Now())
+	state := d.record.stateAt(m.now())
 	if state != Active && state != Pending {
 		return Outcome{ID: id, Over: true}
 	}
