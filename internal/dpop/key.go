@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -65,6 +66,9 @@ func tryKey(private *ecdsa.PrivateKey) error {
 	}
 	return nil
 }
+
+// PKCS8 is the private key in the form for whoever keeps it. What is kept must be sealed.
+func (k *Key) PKCS8() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(k.private) }
 
 // Thumbprint is the key's name in a token: the value of cnf.jkt (RFC 7638, SHA-256, base64url; RFC 9449 section 6.1).
 func (k *Key) Thumbprint() string { return k.thumbprint }

@@ -33,8 +33,10 @@ type Transport struct {
 	// Base sends the request. Required: an *http.Transport for HTTP/1.1 only, or one that passes the request's context
 	// and its header map on to such a one. (net/http may read the headers of an HTTP/2 request while it repeats it.)
 	Base http.RoundTripper
-	// Key signs. Required.
+	// Key signs for requests whose context names no key ([WithKey]). If nil, the one in use in Keys.
 	Key *Key
+	// Keys may be nil with Key.
+	Keys *Ring
 	// Nonces is what the servers said last. If nil, proofs have no nonce.
 	Nonces *Nonces
 	// Now is the clock for iat. If nil, time.Now.
@@ -45,7 +47,8 @@ type Transport struct {
 
 // RoundTrip sends one request; see [Transport]. Like any round tripper it closes the request's body, also on an error.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, err := t.boundToken(req.Header)
+	key := t.keyFor(req)
+	token, err := t.boundToken(req.Header, key)
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
@@ -58,7 +61,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 
-	p := t.prove(req, token)
+	p := t.prove(req, token, key)
 	resp, err := t.Base.RoundTrip(p.out)
 	t.learn(req, resp)
 	if err != nil {
@@ -72,9 +75,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// keyFor is the key that the token of a request is bound to.
+func (t *Transport) keyFor(req *http.Request) *Key {
+	if k, ok := req.Context().Value(BoundTo{}).(*Key); ok && k != nil {
+		return k
+	}
+	if t.Key == nil && t.Keys != nil {
+		return t.Keys.Current()
+	}
+	return t.Key
+}
+
 // boundToken gives the token that needs a proof, or "" if the request has none.
-func (t *Transport) boundToken(h http.Header) (string, error) {
-	if t.Base == nil || t.Key == nil {
+func (t *Transport) boundToken(h http.Header, key *Key) (string, error) {
+	if t.Base == nil || key == nil {
 		return "", errors.New("sending with DPoP: the transport has no base or no key")
 	}
 	for i, value := range h["Authorization"] {
@@ -108,6 +122,7 @@ type proving struct {
 	transport     *Transport
 	out           *http.Request
 	token         string
+	key           *Key
 	authorization []string
 	htu           string
 	origin        int // how much of htu is the origin
@@ -117,8 +132,8 @@ type proving struct {
 
 // prove makes the request that goes out: a shallow copy with a header map of its own, from which the token is missing
 // until there is a connection. A DPoP header that came with the request is dropped, however its name is written.
-func (t *Transport) prove(req *http.Request, token string) *proving {
-	p := &proving{transport: t, token: token, authorization: req.Header["Authorization"]}
+func (t *Transport) prove(req *http.Request, token string, key *Key) *proving {
+	p := &proving{transport: t, token: token, key: key, authorization: req.Header["Authorization"]}
 	p.htu, p.origin = address(req.URL)
 	p.trace.GotConn = p.gotConn
 	p.out = req.WithContext(httptrace.WithClientTrace(req.Context(), &p.trace))
@@ -144,7 +159,7 @@ func (p *proving) gotConn(httptrace.GotConnInfo) {
 	if t.Nonces != nil {
 		claims.Nonce = t.Nonces.Last(p.htu[:p.origin])
 	}
-	p.out.Header["Dpop"] = []string{t.Key.Proof(claims)}
+	p.out.Header["Dpop"] = []string{p.key.Proof(claims)}
 	p.out.Header["Authorization"] = p.authorization
 	p.made = true
 	if t.Proven != nil {
