@@ -18,6 +18,7 @@ type login struct {
 	scopes    []string
 	resources []string
 	details   details // from a request object
+	jkt       string  // of the proof at the code exchange
 	at        time.Time
 	expires   time.Time // of every refresh token
 
@@ -35,7 +36,7 @@ type refreshToken struct {
 
 // beginLogin makes the log-in of a redeemed code and its first refresh token,
 // "" without the scope offline_access.
-func (s *Simulator) beginLogin(issued *issuedCode, client *registeredClient) (*login, string) {
+func (s *Simulator) beginLogin(issued *issuedCode, client *registeredClient, jkt string) (*login, string) {
 	life := time.Duration(s.knobs().HelseID.RefreshTokenSeconds) * time.Second
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +44,7 @@ func (s *Simulator) beginLogin(issued *issuedCode, client *registeredClient) (*l
 	s.logins++
 	fresh := &login{
 		number: s.logins, sid: rand.Text(), client: client, person: issued.person,
-		scopes: issued.request.scopes, resources: issued.request.resources, details: issued.request.details,
+		scopes: issued.request.scopes, resources: issued.request.resources, details: issued.request.details, jkt: jkt,
 		at: issued.at, expires: issued.at.Add(life), ordinal: 1,
 	}
 	issued.login = fresh

@@ -105,7 +105,7 @@ func (c *tokenCall) code() (map[string]any, *refusal) {
 	if fault := checkResources(c.x.form["resource"], request.scopes); fault != nil {
 		return nil, fault
 	}
-	login, token := c.sim.beginLogin(issued, c.client)
+	login, token := c.sim.beginLogin(issued, c.client, c.jkt)
 	c.record.Login, c.record.Ordinal, c.record.Tenant = login.number, 1, request.details.tenant
 	return c.sim.mint(mintage{
 		client: c.client, login: login, person: &login.person, scopes: request.scopes, resources: c.resources(request.resources),
@@ -165,6 +165,9 @@ func (c *tokenCall) refresh() (map[string]any, *refusal) {
 	if fault != nil {
 		c.record.Reuse = login != nil
 		return nil, fault
+	}
+	if code := c.sim.knobs().HelseID.BindRefreshToken; code != "" && login.jkt != c.jkt {
+		return nil, refuse(code, "refresh_token is bound to another DPoP key than the one that signed the proof")
 	}
 	scopes, fault := c.narrowed(login.scopes)
 	if fault != nil {

@@ -189,6 +189,19 @@ func TestRefreshTokenLife(t *testing.T) {
 	v.wantRefusal(v.token(refreshForm(got.json["refresh_token"]), nil), "invalid_grant", "expired")
 }
 
+// A refresh with another key is refused where that is wanted, and costs the token nothing.
+func TestBoundRefreshToken(t *testing.T) {
+	v := newVendor(t)
+	token := v.logIn("lege").json["refresh_token"]
+	own, about := v.dpop, aboutTenant("NO:ORGNR:"+Tenants()[0].Parent+":"+Tenants()[0].Child)
+	v.dpop = v.newKey()
+	token = v.granted(refreshForm(token), about).json["refresh_token"]
+	v.sim.SetKnobs(func(k *Knobs) { k.HelseID.BindRefreshToken = "invalid_grant" })
+	v.wantRefusal(v.token(refreshForm(token), about), "invalid_grant", "another DPoP key")
+	v.dpop = own
+	v.granted(refreshForm(token), about)
+}
+
 func TestRotationOff(t *testing.T) {
 	v := newVendor(t)
 	v.sim.SetKnobs(func(k *Knobs) { k.HelseID.RotationOff = true })

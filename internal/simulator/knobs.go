@@ -30,6 +30,10 @@ type Knobs struct {
 type HelseIDKnobs struct {
 	// RotationOff makes refresh tokens reusable: the answer repeats the same one.
 	RotationOff bool `json:"rotation_off"`
+	// BindRefreshToken binds refresh tokens to the DPoP key of the log-in, and is the
+	// error that a refresh with another key is refused with ("invalid_grant", say);
+	// "" = they are bound to the client alone (RFC 9449 section 5).
+	BindRefreshToken string `json:"bind_refresh_token"`
 	// OmitRefreshToken leaves the refresh token out of the answers to refreshes
 	// (meant together with RotationOff; alone it ends the log-in).
 	OmitRefreshToken bool `json:"omit_refresh_token"`
