@@ -94,7 +94,7 @@ func (c *Cache) newEntry(f *flight, token *Token) (*entry, error) {
 		return nil, unavailable("lifetime-missing", "the token's lifetime is missing or not above zero")
 	}
 	e := &entry{
-		key:      f.key,
+		key:      f.key.boundTo(token.Thumbprint),
 		token:    token,
 		mint:     f.mint,
 		sentWall: token.Sent.Round(0),
@@ -142,18 +142,19 @@ func (c *Cache) age(e *entry) age {
 // renew starts a flight for a token that is still good, unless one is under way, or one failed a moment ago. It gives
 // the flight, or nil if there is none.
 func (c *Cache) renew(ctx context.Context, e *entry, mint Mint) *flight {
+	k := c.renewalKey(e.key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if held, ok := c.entries.Peek(e.key); !ok || held != e {
 		return nil
 	}
-	if f, ok := c.flights[e.key]; ok {
+	if f := c.underWay(k); f != nil {
 		return f
 	}
 	if time.Now().Before(e.retry) {
 		return nil
 	}
-	f := c.launch(ctx, e.key, mint)
+	f := c.launch(ctx, k, mint)
 	f.renewal = true
 	return f
 }
@@ -175,31 +176,35 @@ func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint, until time.Tim
 	case c.age(e) != expired:
 		return e.hit(), Hit, nil
 	default:
-		return c.fetch(ctx, e.key, mint, until)
+		return c.fetch(ctx, c.renewalKey(e.key), mint, until)
 	}
 }
 
 // wake is what an entry's timer calls: when it is due for a renewal, when a renewal is due for another try, and when it
 // has expired.
 func (c *Cache) wake(e *entry) {
-	wanted := e.used.Load() || (c.opts.Keep != nil && c.opts.Keep(e.key)) // without mu: Keep is another's code
+	kept := c.opts.Keep != nil && c.opts.Keep(e.key) // without mu: Keep is another's code
+	wanted := kept || e.used.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if held, ok := c.entries.Peek(e.key); !ok || held != e {
 		return
 	}
+	k := c.renewalKey(e.key)
 	switch now := c.age(e); {
+	case !c.usable(e.key):
+		c.dropped(e, kept)
 	case now == expired:
 		c.entries.Remove(e.key)
 	case now == fresh:
 		c.arm(e, c.left(e)-e.bands.soon)
-	case c.flights[e.key] != nil: // whose landing arms the timer again
+	case c.underWay(k) != nil: // whose landing arms the timer again
 	case !wanted || e.bands.soon == 0:
 		c.arm(e, c.lifeAbove(e))
 	case time.Now().Before(e.retry): // a renewal failed just when the timer had fired
 		c.arm(e, time.Until(e.retry))
 	default:
-		c.launch(context.Background(), e.key, e.mint).renewal = true
+		c.launch(context.Background(), k, e.mint).renewal = true
 	}
 }
 
@@ -231,6 +236,7 @@ func (c *Cache) keep(e *entry) {
 	keys[e.key] = struct{}{}
 	c.arm(e, c.left(e)-e.bands.soon)
 	c.entries.Add(e.key, e)
+	c.replaced(e.key)
 }
 
 // evicted cleans up after an entry that leaves, for whatever reason. It is called with mu held.

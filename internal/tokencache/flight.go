@@ -80,13 +80,14 @@ func (c *Cache) land(f *flight, token *Token, err error) {
 		delete(c.flying, f.key.Subject)
 	}
 	listed := c.flights[f.key] == f
-	kept := listed && err == nil
+	kept := listed && err == nil && c.usable(e.key)
 	renewed := kept && f.renewal
 	if listed {
 		delete(c.flights, f.key)
-		if err == nil {
+		switch {
+		case kept:
 			c.keep(e)
-		} else {
+		case err != nil:
 			c.failed(f.key, err)
 		}
 	}
@@ -96,14 +97,14 @@ func (c *Cache) land(f *flight, token *Token, err error) {
 		c.opts.Observe("renewed")
 	}
 	if kept {
-		c.opts.Minted(f.key, token)
+		c.opts.Minted(e.key, token)
 	}
 }
 
 // failed draws the consequences of a fetch that failed: a token that is still good is renewed later; else a permanent
 // refusal is remembered for 5 to 15 s. It is called with mu held.
 func (c *Cache) failed(k Key, err error) {
-	if e, ok := c.entries.Peek(k); ok && c.age(e) != expired {
+	if e, ok := c.peek(k); ok && c.age(e) != expired {
 		c.postpone(e, err)
 		return
 	}

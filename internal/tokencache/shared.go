@@ -78,7 +78,7 @@ func (s *Shared) get(ctx context.Context, k Key) (*Token, error) {
 	}
 	// By the clock of this process; without a monotonic reading, which was another's.
 	sent := time.Now().Round(0).Add(-s.now().Sub(t.Sent))
-	return &Token{AccessToken: t.AccessToken, Type: t.Type, Sent: sent, Lifetime: t.Lifetime, Last: t.Last}, nil
+	return &Token{AccessToken: t.AccessToken, Type: t.Type, Sent: sent, Lifetime: t.Lifetime, Last: t.Last, Thumbprint: k.Thumbprint}, nil
 }
 
 // put shares a token for the rest of its life.
@@ -104,8 +104,8 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 	if s.Learn != nil {
 		s.Learn(ctx)
 	}
-	found, err := s.get(ctx, f.key)
-	if err == nil && c.welcome(f, found) {
+	found, err := c.find(ctx, f)
+	if found != nil {
 		f.shared = true
 		return found, nil
 	}
@@ -119,7 +119,7 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 		return f.mint(ctx)
 	}
 	defer hold.Release()
-	if found, err = s.get(ctx, f.key); err == nil && c.welcome(f, found) {
+	if found, _ = c.find(ctx, f); found != nil { // a store that fails just now costs a fetch
 		f.shared = true
 		return found, nil
 	}
@@ -128,7 +128,7 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 		return token, err
 	}
 	if c.listed(f) { // not one whose session was ended meanwhile
-		s.failed(c.share(ctx, f.key, token, hold.Fence()))
+		s.failed(c.share(ctx, f.key.boundTo(token.Thumbprint), token, hold.Fence()))
 	}
 	return token, nil
 }
@@ -145,6 +145,25 @@ func (c *Cache) found(ctx context.Context, e *entry, mint Mint, until time.Time)
 	return e.token, SharedBy, nil
 }
 
+// find gives what others fetched of what a flight is for, bound to the key in use, else to an earlier one. The error
+// is the store's.
+func (c *Cache) find(ctx context.Context, f *flight) (*Token, error) {
+	found, err := c.opts.Shared.get(ctx, f.key)
+	if err != nil || c.welcome(f, found) {
+		return found, err
+	}
+	for _, t := range c.thumbprints() {
+		if t == f.key.Thumbprint {
+			continue
+		}
+		found, err = c.opts.Shared.get(ctx, f.key.boundTo(t))
+		if err != nil || c.welcome(f, found) {
+			return found, err
+		}
+	}
+	return nil, nil
+}
+
 // welcome says whether a token that others fetched is what a flight is for: not the
 // one that the receiver refused, and, where one is held that is still good, one that
 // need not be renewed itself.
@@ -158,10 +177,12 @@ func (c *Cache) welcome(f *flight, t *Token) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last, ok := c.forgotten.Get(f.key); ok && last.token == t.AccessToken {
-		return false
+	for _, k := range []Key{f.key, e.key} {
+		if last, ok := c.forgotten.Get(k); ok && last.token == t.AccessToken {
+			return false
+		}
 	}
-	held, ok := c.entries.Peek(f.key)
+	held, ok := c.peek(f.key)
 	if !ok || c.age(held) == expired {
 		return true
 	}

@@ -108,9 +108,23 @@ func (s *Shared) changeList(ctx context.Context, subject string, change func(l *
 	return subjectTokens{}, fmt.Errorf("listing a shared token: %w", store.ErrChanged)
 }
 
-// unshare removes the tokens of a subject that has ended from the store, all of them,
+// unshare removes a token from the store, behind the back of whoever forgets it: the
+// end of its life would do that, too. It is called with mu held.
+func (c *Cache) unshare(k Key) {
+	s := c.opts.Shared
+	if s == nil || c.life.Err() != nil {
+		return
+	}
+	c.work.Go(func() {
+		ctx, cancel := context.WithTimeout(c.life, forgetLimit)
+		defer cancel()
+		s.failed(s.Store.Delete(ctx, s.name(k)))
+	})
+}
+
+// unshareAll removes the tokens of a subject that has ended from the store, all of them,
 // behind the back of whoever ended it. It is called with mu held.
-func (c *Cache) unshare(subject string) {
+func (c *Cache) unshareAll(subject string) {
 	s := c.opts.Shared
 	if s == nil || subject == "" || c.life.Err() != nil {
 		return

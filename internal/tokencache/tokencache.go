@@ -66,6 +66,14 @@ type Key struct {
 	Thumbprint string
 }
 
+// boundTo is k for tokens that are bound to another key; "" leaves it.
+func (k Key) boundTo(thumbprint string) Key {
+	if thumbprint != "" {
+		k.Thumbprint = thumbprint
+	}
+	return k
+}
+
 // Token is a token as it was minted. It must not be changed. It prints without its value.
 type Token struct {
 	// AccessToken is the token itself, Type the scheme to send it with (DPoP or Bearer).
@@ -77,6 +85,8 @@ type Token struct {
 	Lifetime time.Duration
 	// Last says that no renewal gives a token that lives longer than this one: it is never renewed early.
 	Last bool
+	// Thumbprint is that of the key that it is bound to. If empty, that of the Key that it was asked for with.
+	Thumbprint string
 }
 
 // String names the token's type and lifetime, and hides the token.
@@ -120,6 +130,10 @@ type Options struct {
 	// Minted is told of every token that comes to be held, fetched or renewed. It is called in the
 	// flight's goroutine, after those who waited were told, and may call into the cache. If nil, nobody is told.
 	Minted func(Key, *Token)
+	// Thumbprints are those of the keys whose tokens may be used, that of the key in use first; after a change,
+	// [Cache.Rekeyed] is to be called. It must be quick. If nil, or empty, a token is found under the Thumbprint of its own
+	// Key alone.
+	Thumbprints func() []string
 	// Shared is the second level, which other replicas use, too. If nil, there is none.
 	Shared *Shared
 }
@@ -141,11 +155,11 @@ type Cache struct {
 	flying    map[string]int              // fetches under way by Subject, those no longer listed in flights too
 	subjects  map[string]map[Key]struct{} // the keys in entries, by Subject
 	refusals  *lru.Cache[Key, refusal]
-	forgotten *lru.Cache[Key, dropped]
+	forgotten *lru.Cache[Key, forgot]
 }
 
-// dropped is a token that was forgotten, and when.
-type dropped struct {
+// forgot is a token that was forgotten, and when.
+type forgot struct {
 	at    time.Time
 	token string
 }
@@ -189,7 +203,7 @@ func New(opts Options) (*Cache, error) {
 	var err, errRefusals, errForgotten error
 	c.entries, err = lru.NewWithEvict(opts.Entries, c.evicted)
 	c.refusals, errRefusals = lru.New[Key, refusal](maxRefusals)
-	c.forgotten, errForgotten = lru.New[Key, dropped](maxForgotten)
+	c.forgotten, errForgotten = lru.New[Key, forgot](maxForgotten)
 	if err := errors.Join(err, errRefusals, errForgotten); err != nil {
 		return nil, fmt.Errorf("making a token cache: %w", err)
 	}
@@ -230,6 +244,9 @@ func (c *Cache) Obtain(ctx context.Context, k Key, mint Mint) (*Token, Source, e
 func (c *Cache) obtain(ctx context.Context, k Key, mint Mint) (*Token, Source, error) {
 	e, held := c.entries.Get(k)
 	if !held {
+		e, held = c.ofOtherKeys(k)
+	}
+	if !held {
 		return c.fetch(ctx, k, mint, time.Now().Add(c.opts.Wait))
 	}
 	switch c.age(e) {
@@ -257,7 +274,7 @@ func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*
 		return nil, "", gone(err)
 	}
 	c.mu.Lock()
-	if e, ok := c.entries.Peek(k); ok && c.age(e) != expired { // a flight landed meanwhile
+	if e, ok := c.peek(k); ok && c.age(e) != expired { // a flight landed meanwhile
 		c.mu.Unlock()
 		return e.hit(), Hit, nil
 	}
@@ -265,7 +282,8 @@ func (c *Cache) fetch(ctx context.Context, k Key, mint Mint, until time.Time) (*
 		c.mu.Unlock()
 		return nil, "", err
 	}
-	f, joined := c.flights[k]
+	f := c.underWay(k)
+	joined := f != nil
 	if !joined {
 		if err := c.crowded(k); err != nil {
 			c.mu.Unlock()
@@ -312,7 +330,7 @@ func (c *Cache) Forget(k Key, t *Token) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.entries.Peek(k)
+	e, ok := c.peek(k)
 	if !ok || e.token.AccessToken != t.AccessToken {
 		return true
 	}
@@ -320,8 +338,11 @@ func (c *Cache) Forget(k Key, t *Token) bool {
 	if last, ok := c.forgotten.Get(k); ok && now.Sub(last.at) < forgetPause {
 		return false
 	}
-	c.forgotten.Add(k, dropped{now, t.AccessToken})
-	c.entries.Remove(k)
+	c.forgotten.Add(k, forgot{now, t.AccessToken})
+	c.entries.Remove(e.key)
+	if e.key != k {
+		c.unshare(e.key) // what comes in its place gets another name
+	}
 	return true
 }
 
@@ -339,7 +360,7 @@ func (c *Cache) ForgetSubject(subject string) {
 	for k := range c.subjects[subject] {
 		c.entries.Remove(k)
 	}
-	c.unshare(subject)
+	c.unshareAll(subject)
 	for _, k := range c.refusals.Keys() {
 		if k.Subject == subject {
 			c.refusals.Remove(k)
