@@ -100,6 +100,7 @@ func (s *Sidecar) serve(ctx context.Context, cfg *config.Config, log *slog.Logge
 		go watchKey(ctx, file, cfg.HelseID.ClientJWK.Reveal(), s.house.keys, log)
 	}
 	go s.house.registry.watch(ctx)
+	go s.house.followKeys(ctx)
 	go watchdog(s.ended, log)
 	go func() {
 		defer close(s.ended)

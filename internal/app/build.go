@@ -36,8 +36,9 @@ type house struct {
 	callers *callers
 	roots   *x509.CertPool
 
-	kept    identity  // what sessions that survive a restart need; empty where none does
-	key     *dpop.Key // nil with SFM_API=v1
+	kept    identity   // what sessions that survive a restart need; empty where none does
+	key     *dpop.Ring // nil with SFM_API=v1
+	fleet   *fleetKeys // follows the key that replicas share; nil where they share none
 	keys    *helseid.KeyRing
 	helseID *helseid.Client
 	store   store.Store
@@ -198,7 +199,7 @@ func (h *house) buildCache() (err error) {
 		shared = &tokencache.Shared{Store: h.store, Now: h.helseID.Now, Learn: h.learnTime, Failed: h.tokenNotShared}
 	}
 	h.cache, err = tokencache.New(tokencache.Options{
-		Shared: shared, Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
+		Shared: shared, Thumbprints: h.thumbprints, Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,
 		Wait: h.cfg.HelseID.Timeout, FetchTimeout: fetchTimeout, Observe: h.metrics.TokenCache,
 		Keep: func(k tokencache.Key) bool { return h.sfm.keeps(k) },
 		Minted: func(k tokencache.Key, _ *tokencache.Token) {
@@ -264,20 +265,32 @@ func (h *house) transport() http.RoundTripper {
 	if h.key == nil {
 		return h.traces.SFM(base)
 	}
-	return h.traces.SFM(&dpop.Transport{Base: base, Key: h.key, Nonces: new(dpop.Nonces), Now: h.helseID.Now})
+	return h.traces.SFM(&dpop.Transport{Base: base, Keys: h.key, Nonces: new(dpop.Nonces), Now: h.helseID.Now})
+}
+
+// thumbprints are those of the keys that tokens may be bound to, that in use first.
+func (h *house) thumbprints() []string {
+	if h.key == nil {
+		return nil
+	}
+	return h.key.Thumbprints()
+}
+
+// followKeys takes up the keys of the fleet, where there is one, until ctx ends.
+func (h *house) followKeys(ctx context.Context) {
+	if h.fleet != nil {
+		h.fleet.changed = h.cache.Rekeyed
+		h.fleet.follow(ctx)
+	}
 }
 
 func (h *house) tokens() *tokens {
-	t := &tokens{
-		cache: h.cache, sessions: h.sessions, helseID: h.helseID, warn: h.warn, traces: h.traces,
+	return &tokens{
+		keys: h.key, cache: h.cache, sessions: h.sessions, helseID: h.helseID, warn: h.warn, traces: h.traces,
 		issuer: h.cfg.HelseID.Issuer, clientID: h.cfg.HelseID.ClientID, resource: h.cfg.HelseID.Resource,
 		loginScopes: h.cfg.HelseID.LoginScopes,
 		narrow:      len(h.cfg.AllLoginScopes())-len(h.cfg.HelseID.LoginScopes) > 1,
 	}
-	if h.key != nil {
-		t.thumbprint = h.key.Thumbprint()
-	}
-	return t
 }
 
 // warn logs what a deeper room noticed: constant text and safe attributes.

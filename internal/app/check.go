@@ -268,7 +268,7 @@ func (h *house) testTokens(ask checkAsk) *doctor.TestTokens {
 		Scopes: first.Scopes, Audience: first.Audience, Supplier: h.cfg.HelseID.SupplierOrgnr, Person: h.cfg.HelseID.Grants[0] != config.GrantClientCredentials,
 	}
 	if h.key != nil {
-		t.Thumbprint = h.key.Thumbprint()
+		t.Thumbprint = h.key.Current().Thumbprint()
 	}
 	return t
 }

@@ -34,6 +34,9 @@ const usage = `usage: sidecar [command]
   keys rotate [-alg ALG] [-prune] [-o json]
             put a new key in place of the one that signs; -prune: only drop
             those that have ended
+  keys dpop rotate [--now] [-o json]
+            bring a new DPoP key to all replicas that share a store; --now:
+            drop the old one at once, because it leaked
   sessions list [--state STATES] [--older-than TIME] [--unused-for TIME]
                 [--json] [PERSON] [--orgnr NUMBER] [ID ...]
             list the sessions: of all replicas, or of the sidecar that runs

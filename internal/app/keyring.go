@@ -121,13 +121,18 @@ func (i identity) dpopKey() (*dpop.Key, error) {
 	if i.DPoPKey == nil {
 		return dpop.NewKey()
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(i.DPoPKey)
+	return parseDPoPKey(i.DPoPKey)
+}
+
+// parseDPoPKey reads a key that was kept, in its PKCS #8 form.
+func parseDPoPKey(raw []byte) (*dpop.Key, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(raw)
 	if err != nil {
-		return nil, errors.New("the DPoP key in the key store can't be read") // err might quote it
+		return nil, errors.New("the DPoP key that was kept can't be read") // err might quote it
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, errors.New("the DPoP key in the key store is of another kind")
+		return nil, errors.New("the DPoP key that was kept is of another kind")
 	}
 	return dpop.KeyFrom(key)
 }

@@ -23,6 +23,9 @@ func keys(ctx context.Context, o Options) int {
 		return misused(o)
 	}
 	word := o.Args[0]
+	if word == "dpop" {
+		return dpopKeys(ctx, o)
+	}
 	flags := flagSet(o, "keys "+word)
 	output := flags.String("o", "text", "")
 	alg, prune := "", false
@@ -319,6 +322,9 @@ func isFault(err error) bool {
 
 // mendOf is what an error says to do about it, where it does not say so itself.
 func mendOf(err error) string {
+	if e, ok := errors.AsType[*keysRefusal](err); ok {
+		return e.mend
+	}
 	if e, ok := errors.AsType[*selvbetjening.Error](err); ok {
 		return e.Mend
 	}

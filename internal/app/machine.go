@@ -47,7 +47,7 @@ func newMachine(cfg *config.Config, keys *helseid.KeyRing) (*machine, error) {
 	}
 	c := cfg.HelseID
 	m.helseID, err = helseid.New(helseid.Options{
-		Issuer: c.Issuer, ClientID: c.ClientID, Keys: keys, DPoP: m.key, Nonces: new(dpop.Nonces), Transport: m.base,
+		Issuer: c.Issuer, ClientID: c.ClientID, Keys: keys, DPoP: dpop.NewRing(m.key), Nonces: new(dpop.Nonces), Transport: m.base,
 		Tenancy: c.Tenancy, AssertionLifetime: c.AssertionLifetime, AssertionClaim: c.AssertionClaim,
 		ClaimNames: c.ClaimNames, Timeout: c.Timeout, SystemClock: cfg.Keep.Clock == config.ClockSystem,
 	})

@@ -135,11 +135,17 @@ func (s *sfmSessions) minted(k tokencache.Key) {
 	}
 }
 
-// depending are the open SFM sessions that live by the tokens of a key.
+// depending are the open SFM sessions that live by the tokens of a key, whichever of our
+// keys those are bound to.
 func (s *sfmSessions) depending(k tokencache.Key) []keepalive.Key {
 	var all []keepalive.Key
 	for _, open := range s.keeper.Open(k.Subject) {
-		if s.upstreams[open.Upstream] != nil && s.tokens.key(s.ask(open)) == k {
+		if s.upstreams[open.Upstream] == nil {
+			continue // another replica's configuration has it
+		}
+		its := s.tokens.key(s.ask(open))
+		its.Thumbprint = k.Thumbprint
+		if its == k {
 			all = append(all, open)
 		}
 	}
@@ -158,13 +164,21 @@ func (s *sfmSessions) post(ctx context.Context, k keepalive.Key, path string, t 
 	return status, err
 }
 
+// bound is a context for calls with a token, which are proven with its own key.
+func bound(ctx context.Context, t keepalive.Token) context.Context {
+	if held, ok := t.Held.(proxy.Token); ok && held.Key != nil {
+		return dpop.WithKey(ctx, held.Key)
+	}
+	return ctx
+}
+
 // insist makes a call about a session. There is one extra attempt at most, and only after
 // a 401 that asks for another nonce.
 func (s *sfmSessions) insist(ctx context.Context, k keepalive.Key, path string, t keepalive.Token) (int, error) {
 	u := s.upstreams[k.Upstream]
 	address := u.URL.Scheme + "://" + u.URL.Host + strings.TrimRight(u.URL.EscapedPath(), "/") + path
 	for again := true; ; again = false {
-		status, challenge, err := s.send(ctx, address, u.Scheme, t.AccessToken)
+		status, challenge, err := s.send(bound(ctx, t), address, u.Scheme, t.AccessToken)
 		switch {
 		case err != nil:
 			return 0, err

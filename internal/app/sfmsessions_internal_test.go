@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/dpop"
 	"sfm-sidecar/internal/keepalive"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/tokencache"
@@ -56,10 +57,26 @@ func TestWhatMakesAnSFMSessionKnown(t *testing.T) {
 			if s.keeps(key) != tt.known {
 				t.Errorf("its token is renewed: %v", !tt.known)
 			}
+			key.Thumbprint = "of an earlier key"
+			if s.keeps(key) != tt.known {
+				t.Error("a token that is bound to an earlier key counts for nothing")
+			}
 			key.Scopes = "c"
 			if s.keeps(key) {
 				t.Error("another service's token is renewed")
 			}
 		})
+	}
+}
+
+// A call about a session is proven with the key of its own token.
+func TestSessionCallsAreProvenWithTheTokensKey(t *testing.T) {
+	key := proofKeys(t, 1)[0]
+	ctx := bound(t.Context(), keepalive.Token{Held: proxy.Token{Key: key}})
+	if ctx.Value(dpop.BoundTo{}) != any(key) {
+		t.Error("another key, or none")
+	}
+	if ctx := bound(t.Context(), keepalive.Token{Held: proxy.Token{}}); ctx.Value(dpop.BoundTo{}) != nil {
+		t.Error("a key for a token without one")
 	}
 }

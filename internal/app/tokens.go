@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/dpop"
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/session"
@@ -23,7 +25,9 @@ type tokens struct {
 	helseID  *helseid.Client
 
 	// What every key of the cache has in common.
-	issuer, clientID, resource, thumbprint string
+	issuer, clientID, resource string
+	// keys are those that tokens are bound to; nil = to none.
+	keys *dpop.Ring
 	// loginScopes go with the scope parameter of a refresh, where one is sent.
 	loginScopes []string
 	// narrow says that a refresh must name its scopes, since several of SFM's
@@ -36,7 +40,7 @@ type tokens struct {
 // Token implements [proxy.Tokens].
 func (t *tokens) Token(ctx context.Context, a proxy.Ask) (proxy.Token, error) {
 	began := time.Now()
-	token, source, err := t.cache.Obtain(ctx, t.key(a), t.traced(a.Person.Grant, t.mint(a)))
+	token, source, key, err := t.obtain(ctx, a)
 	if err != nil || source != tokencache.Hit {
 		t.traces.Waited(ctx, "wait for a token", began,
 			telemetry.AttrGrant, a.Person.Grant, telemetry.AttrSource, string(source), telemetry.AttrOutcome, outcome(err))
@@ -45,8 +49,26 @@ func (t *tokens) Token(ctx context.Context, a proxy.Ask) (proxy.Token, error) {
 		return proxy.Token{}, err
 	}
 	return proxy.Token{
-		AccessToken: token.AccessToken, Type: token.Type, Source: string(source), Until: t.cache.Until(token), Held: token,
+		AccessToken: token.AccessToken, Type: token.Type, Source: string(source), Until: t.cache.Until(token), Key: key, Held: token,
 	}, nil
+}
+
+// errKeyGone is a key that was dropped again and again while a token was fetched for it.
+var errKeyGone = errors.New("BUG: the DPoP key of each token was dropped while it was fetched")
+
+// obtain gives a token and the key that it is bound to. One whose key was dropped between
+// the two is asked for anew.
+func (t *tokens) obtain(ctx context.Context, a proxy.Ask) (*tokencache.Token, tokencache.Source, *dpop.Key, error) {
+	for range 3 {
+		token, source, err := t.cache.Obtain(ctx, t.key(a), t.traced(a.Person.Grant, t.mint(a)))
+		if err != nil || t.keys == nil {
+			return token, source, nil, err
+		}
+		if key := t.keys.Find(token.Thumbprint); key != nil {
+			return token, source, key, nil
+		}
+	}
+	return nil, "", nil, errKeyGone
 }
 
 // Forget implements [proxy.Tokens].
@@ -62,8 +84,16 @@ func (t *tokens) key(a proxy.Ask) tokencache.Key {
 		Issuer: t.issuer, ClientID: t.clientID, Grant: a.Person.Grant, Subject: a.Person.ID,
 		Parent: tenant.Parent, Child: tenant.Child, Journal: tenant.Journal,
 		Scopes: sorted(a.Upstream.Scopes), Resource: t.resource, Audience: a.Upstream.Audience,
-		Thumbprint: t.thumbprint,
+		Thumbprint: t.thumbprint(),
 	}
+}
+
+// thumbprint is that of the key which new tokens are bound to.
+func (t *tokens) thumbprint() string {
+	if t.keys == nil {
+		return ""
+	}
+	return t.keys.Current().Thumbprint()
 }
 
 // mint is how the token of a call is obtained when the cache has none.
@@ -125,7 +155,7 @@ func (t *tokens) cached(g *helseid.Grant, err error) (*tokencache.Token, error) 
 		t.warn("a token is good but not as it should be", slog.String("what", w))
 	}
 	return &tokencache.Token{
-		AccessToken: g.Token.AccessToken, Type: g.Token.TokenType, Sent: g.Sent, Lifetime: g.Lifetime, Last: g.Last,
+		AccessToken: g.Token.AccessToken, Type: g.Token.TokenType, Sent: g.Sent, Lifetime: g.Lifetime, Last: g.Last, Thumbprint: g.Thumbprint,
 	}, nil
 }
 

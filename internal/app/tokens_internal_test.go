@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/dpop"
 	"sfm-sidecar/internal/helseid"
 	"sfm-sidecar/internal/proxy"
 	"sfm-sidecar/internal/tenantmap"
@@ -28,11 +29,15 @@ func ask() proxy.Ask {
 }
 
 func TestKeyHoldsWhatMakesTokensDifferent(t *testing.T) {
-	maker := &tokens{issuer: "https://helseid.example", clientID: "client", resource: "r", thumbprint: "thumb"}
+	proofKey, err := dpop.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	maker := &tokens{issuer: "https://helseid.example", clientID: "client", resource: "r", keys: dpop.NewRing(proofKey)}
 	want := tokencache.Key{
 		Issuer: "https://helseid.example", ClientID: "client", Grant: "user", Subject: "session-1",
 		Parent: "100100126", Child: "999944582", Journal: "7fbfbcbd-6f08-4e95-9f7a-9d69c40f6a35",
-		Scopes: "a b", Resource: "r", Audience: "e-helse:sfm.api", Thumbprint: "thumb",
+		Scopes: "a b", Resource: "r", Audience: "e-helse:sfm.api", Thumbprint: proofKey.Thumbprint(),
 	}
 	if diff := cmp.Diff(want, maker.key(ask())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -23,11 +23,11 @@ type query struct {
 	name     string // as the events name it
 	endpoint func(*metadata) string
 	form     url.Values
-	details  []detail // organization and journal in the assertion; nil = none
-	object   []detail // the same in a request object beside it (RFC 9101); nil = there is none
-	proof    bool     // the token endpoint wants a DPoP proof
-	patient  bool     // a refresh: not given up at Timeout once it was sent
-	bodyless bool     // success is the status 200; nothing is read
+	details  []detail  // organization and journal in the assertion; nil = none
+	object   []detail  // the same in a request object beside it (RFC 9101); nil = there is none
+	proof    *dpop.Key // that proves possession to the token endpoint; nil = no proof is sent
+	patient  bool      // a refresh: not given up at Timeout once it was sent
+	bodyless bool      // success is the status 200; nothing is read
 }
 
 // call sends a query, repeating it where that is due, and returns the answer with which HelseID granted it.
@@ -162,8 +162,8 @@ func (c *Client) attempt(ctx context.Context, t *try) error {
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	origin := dpop.Origin(req.URL)
-	if t.proof && c.opt.DPoP != nil {
-		req.Header.Set("DPoP", c.opt.DPoP.Proof(dpop.Claims{
+	if t.proof != nil {
+		req.Header.Set("DPoP", t.proof.Proof(dpop.Claims{
 			Method: req.Method, URL: dpop.HTU(req.URL), Issued: c.Now(), Nonce: c.opt.Nonces.Last(origin),
 		}))
 	}
@@ -218,7 +218,7 @@ func (c *Client) again(done *repeats, t *try, refusal *Error) bool {
 	}
 	switch refusal.oauth {
 	case errUseNonce:
-		if !t.proof || c.opt.DPoP == nil {
+		if t.proof == nil {
 			return false
 		}
 		if c.opt.Observe.NonceChallenge != nil {
@@ -226,7 +226,7 @@ func (c *Client) again(done *repeats, t *try, refusal *Error) bool {
 		}
 		return t.answer.header.Get("DPoP-Nonce") != "" && once(&done.nonce)
 	case errInvalidProof:
-		return t.proof && c.opt.DPoP != nil && once(&done.proof)
+		return t.proof != nil && once(&done.proof)
 	case errInvalidClient:
 		if refusal.hid != "" {
 			return false

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"sfm-sidecar/internal/dpop"
 )
 
 // Claims of HelseID's tokens.
@@ -150,16 +152,12 @@ func (e *expectation) warnings(m members) []string {
 	return w
 }
 
-// expect is what a token for r must carry.
-func (c *Client) expect(r Request) *expectation {
-	e := &expectation{
-		names: c.names, single: c.opt.Tenancy == TenancySingle, tenant: r.Tenant,
+// expect is what a token for r must carry that was asked for with this key.
+func (c *Client) expect(r Request, key *dpop.Key) *expectation {
+	return &expectation{
+		thumbprint: thumbprintOf(key), names: c.names, single: c.opt.Tenancy == TenancySingle, tenant: r.Tenant,
 		audience: or(r.Audience, sfmAudience), scopes: r.Wanted, pid: r.PID, supplier: c.opt.SupplierOrgnr,
 	}
-	if c.opt.DPoP != nil {
-		e.thumbprint = c.opt.DPoP.Thumbprint()
-	}
-	return e
 }
 
 // checkedToken is an access token that was found to be the one asked for.
@@ -170,7 +168,7 @@ type checkedToken struct {
 }
 
 // readToken takes the access token out of a granted answer, and refuses it unless it is exactly what r asks for.
-func (c *Client) readToken(a *answer, r Request) (*checkedToken, error) {
+func (c *Client) readToken(a *answer, r Request, key *dpop.Key) (*checkedToken, error) {
 	m := a.members
 	t, err := parseToken(m, c.tokenType())
 	if err != nil {
@@ -183,7 +181,7 @@ func (c *Client) readToken(a *answer, r Request) (*checkedToken, error) {
 	if !ok {
 		return nil, unusable("not-jwt")
 	}
-	e := c.expect(r)
+	e := c.expect(r, key)
 	if claim := e.mismatch(claims); claim != "" {
 		refusal := mismatch(claim)
 		refusal.otherPerson = e.otherPerson(claims)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sfm-sidecar/internal/dpop"
@@ -30,7 +31,7 @@ type Options struct {
 	ClientID string   // required
 	Keys     *KeyRing // required; signs the assertions
 
-	DPoP   *dpop.Key    // proves possession (RFC 9449). If nil, tokens are Bearer and no proof is sent at all
+	DPoP   *dpop.Ring   // proves possession (RFC 9449). If nil, tokens are Bearer and no proof is sent at all
 	Nonces *dpop.Nonces // if nil, an own one; may be shared with the transport to SFM, it is kept per origin
 
 	// Transport reaches HelseID. If nil, HTTP/1.1 with the environment's proxy. It should not speak HTTP/2, over which
@@ -82,6 +83,10 @@ type Client struct {
 	slots    chan struct{}
 	metadata kept[*metadata]
 	keys     keySet // HelseID's; ours are opt.Keys
+	// bound says that HelseID was seen to bind refresh tokens to the key that they were obtained with.
+	bound atomic.Bool
+	// granted is the last key that a token was granted for.
+	granted atomic.Pointer[dpop.Key]
 }
 
 // New checks the options. It does not speak to HelseID: the sidecar must start without it.

@@ -200,7 +200,7 @@ func signJWT(t *testing.T, key jose.SigningKey, claims map[string]any) string {
 // options are those of a client of this fake.
 func (f *fake) options() Options {
 	return Options{
-		Issuer: testIssuer, ClientID: testClient, Keys: NewKeyRing(testKey(f.t)), DPoP: f.dpop, Transport: f.transport,
+		Issuer: testIssuer, ClientID: testClient, Keys: NewKeyRing(testKey(f.t)), DPoP: dpop.NewRing(f.dpop), Transport: f.transport,
 		Observe: Events{
 			Request: func(_ context.Context, grant, outcome string, _ time.Duration) {
 				f.note(func() { f.requests = append(f.requests, grant+" "+outcome) })

@@ -19,6 +19,7 @@ type Login struct {
 	IDToken         string // unverified: see VerifyIDToken
 	RefreshToken    string
 	RefreshLifetime time.Duration // 0 = unknown
+	Thumbprint      string        // of the key that proved possession; "" = none did
 }
 
 // Request says for whom a token is wanted. What comes back is compared with it.
@@ -29,6 +30,7 @@ type Request struct {
 	Scope    string   // `scope` parameter; "" = not sent (client credentials: Wanted is sent)
 	Audience string   // that the token must have; "" = SFM's
 	PID      string   // person whom the token must name; "" = a machine's token, which must name none
+	Obtained string   // thumbprint of the key that the refresh token was obtained with; "" = not known
 }
 
 // Grant is a token that carries exactly what was asked for.
@@ -40,6 +42,7 @@ type Grant struct {
 	RefreshLifetime time.Duration
 	IDToken         string   // unverified; "" = none came
 	Warnings        []string // constant texts for the log
+	Thumbprint      string   // of the key that the token is bound to; "" = none
 	// Last says that the same means give no token that lives longer: the subject of a token exchange ends with it.
 	Last bool
 }
@@ -47,7 +50,8 @@ type Grant struct {
 // Exchange redeems an authorization code (RFC 6749 §4.1.3) without naming an organization. The access token that
 // comes along names no tenant; it is thrown away unread. A refused code is login-failed (`expired`).
 func (c *Client) Exchange(ctx context.Context, g CodeGrant) (*Login, error) {
-	a, err := c.token(ctx, query{name: "authorization_code", form: url.Values{
+	key := c.proofKey()
+	a, err := c.token(ctx, query{name: "authorization_code", proof: key, form: url.Values{
 		"grant_type": {"authorization_code"}, "code": {g.Code},
 		"redirect_uri": {g.RedirectURI}, "code_verifier": {g.Verifier},
 	}})
@@ -63,6 +67,7 @@ func (c *Client) Exchange(ctx context.Context, g CodeGrant) (*Login, error) {
 		IDToken:         a.members.text("id_token"),
 		RefreshToken:    a.members.text("refresh_token"),
 		RefreshLifetime: time.Duration(a.members.seconds("rt_expires_in")) * time.Second,
+		Thumbprint:      thumbprintOf(key),
 	}
 	switch {
 	case login.IDToken == "":
@@ -90,7 +95,7 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string, r Request) (*
 	if r.Scope != "" {
 		form.Set("scope", r.Scope)
 	}
-	return c.grant(ctx, query{name: "refresh_token", form: form, patient: true}, r)
+	return c.refresh(ctx, query{name: "refresh_token", form: form, patient: true}, r)
 }
 
 // ClientCredentials gets a token for a machine, without a person (RFC 6749 §4.4).
@@ -113,11 +118,15 @@ func (c *Client) grant(ctx context.Context, q query, r Request) (*Grant, error) 
 		}
 		q.details = c.opt.details(r.Tenant)
 	}
+	if q.proof == nil {
+		q.proof = c.proofKey()
+	}
 	a, err := c.token(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	g := &Grant{
+		Thumbprint:      thumbprintOf(q.proof),
 		Sent:            a.sent,
 		RefreshToken:    a.members.text("refresh_token"),
 		RefreshLifetime: time.Duration(a.members.seconds("rt_expires_in")) * time.Second,
@@ -126,7 +135,7 @@ func (c *Client) grant(ctx context.Context, q query, r Request) (*Grant, error) 
 	if r.NoTenant {
 		return g, nil
 	}
-	t, err := c.readToken(a, r)
+	t, err := c.readToken(a, r, q.proof)
 	if err != nil {
 		return g, err
 	}
@@ -137,12 +146,15 @@ func (c *Client) grant(ctx context.Context, q query, r Request) (*Grant, error) 
 	return g, nil
 }
 
-// token asks the token endpoint.
+// token asks the token endpoint; q names the key.
 func (c *Client) token(ctx context.Context, q query) (*answer, error) {
 	q.endpoint = func(md *metadata) string { return md.token }
-	q.proof = true
 	c.addResource(q.form)
-	return c.call(ctx, q)
+	a, err := c.call(ctx, q)
+	if err == nil && c.granted.Load() != q.proof {
+		c.granted.Store(q.proof)
+	}
+	return a, err
 }
 
 // addResource names the resource alike in every request that RFC 8707 §2 knows: HelseID grants it at a refresh only if

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/oauth2"
+
+	"sfm-sidecar/internal/dpop"
 )
 
 // MachineToken gets a token of the client itself (RFC 6749 §4.4), which names no organization, for another API than
@@ -16,16 +18,17 @@ func (c *Client) MachineToken(ctx context.Context, scopes []string, audience str
 	if len(scopes) == 0 {
 		return nil, errors.New("BUG: a token of the client itself must be asked for by scope")
 	}
+	key := c.proofKey()
 	a, err := c.call(ctx, query{
 		name:     "client_credentials",
 		endpoint: func(md *metadata) string { return md.token },
 		form:     url.Values{"grant_type": {"client_credentials"}, "scope": {join(scopes)}},
-		proof:    true,
+		proof:    key,
 	})
 	if err != nil {
 		return nil, err
 	}
-	t, err := c.readMachineToken(a, scopes, audience)
+	t, err := c.readMachineToken(a, scopes, audience, key)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +38,7 @@ func (c *Client) MachineToken(ctx context.Context, scopes []string, audience str
 	}, nil
 }
 
-func (c *Client) readMachineToken(a *answer, scopes []string, audience string) (*checkedToken, error) {
+func (c *Client) readMachineToken(a *answer, scopes []string, audience string, key *dpop.Key) (*checkedToken, error) {
 	t, err := parseToken(a.members, c.tokenType())
 	if err != nil {
 		return nil, err
@@ -47,17 +50,13 @@ func (c *Client) readMachineToken(a *answer, scopes []string, audience string) (
 	if !ok {
 		return nil, unusable("not-jwt")
 	}
-	ours := ""
-	if c.opt.DPoP != nil {
-		ours = c.opt.DPoP.Thumbprint()
-	}
 	granted := claims.list("scope")
 	switch {
 	case audience != "" && !slices.Contains(claims.audience(), audience):
 		return nil, mismatch("aud")
 	case slices.ContainsFunc(scopes, func(scope string) bool { return !slices.Contains(granted, scope) }):
 		return nil, mismatch("scope")
-	case thumbprint(claims) != ours:
+	case thumbprint(claims) != thumbprintOf(key):
 		return nil, mismatch(claimThumbprint)
 	case claims.has(c.names.pid):
 		return nil, mismatch(c.names.pid)

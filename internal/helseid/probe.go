@@ -72,7 +72,7 @@ func (c *Client) ProbeNonce(ctx context.Context, nonce string) (NonceProbe, erro
 	if err != nil {
 		return NonceProbe{}, err
 	}
-	_, err = twin.token(ctx, query{name: "probe", form: url.Values{
+	_, err = twin.token(ctx, query{name: "probe", proof: c.proofKey(), form: url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {"sidecar-check-no-such-token"},
 	}})
 	return NonceProbe{Challenged: challenged.Load(), Next: o.Nonces.Last(dpop.Origin(endpoint))}, err

@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"sfm-sidecar/internal/dpop"
 )
 
 // call is what is known of one call while it is under way. It belongs to the
@@ -71,10 +73,26 @@ func (c *call) added(now time.Time) time.Duration {
 
 type callKey struct{}
 
-// contextOf gives a call to those beneath ReverseProxy.
-func contextOf(ctx context.Context, c *call) context.Context {
-	return context.WithValue(ctx, callKey{}, c)
+// callContext gives a call to those beneath ReverseProxy, and the key of its token to
+// whoever makes the proof. The latter is read when an attempt begins, in the goroutine
+// that might change the token.
+type callContext struct {
+	context.Context
+	c *call
 }
+
+// Value implements [context.Context].
+func (x callContext) Value(key any) any {
+	switch key.(type) {
+	case callKey:
+		return x.c
+	case dpop.BoundTo:
+		return x.c.token.Key
+	}
+	return x.Context.Value(key)
+}
+
+func contextOf(ctx context.Context, c *call) context.Context { return callContext{ctx, c} }
 
 // callOf finds the call of a request that forward sent on its way.
 func callOf(ctx context.Context) *call {

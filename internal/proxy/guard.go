@@ -342,7 +342,7 @@ func (c *call) lookAt(ctx context.Context) (*try, *http.Response, error) {
 			"Accept": {"application/fhir+json"}, "User-Agent": {"sfm-sidecar"},
 			"Authorization": {c.upstream.Scheme + " " + c.token.AccessToken},
 		},
-	}).WithContext(t.trace(ctx))
+	}).WithContext(t.trace(contextOf(ctx, c)))
 	c.upstream.aim(r.URL, c.guard.path)
 	res, err := c.p.transport.RoundTrip(r)
 	return t, res, err

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"sfm-sidecar/internal/dpop"
 	"sfm-sidecar/internal/tenantmap"
 )
 
@@ -68,6 +69,9 @@ type Token struct {
 	Source string
 	// Until is the last moment at which it may be sent; zero: any.
 	Until time.Time
+	// Key is the key that the token is bound to, with which the call is proven. If nil,
+	// the Transport's own.
+	Key *dpop.Key
 	// Held is for the one who gave the token: it comes back in Forget.
 	Held any
 }

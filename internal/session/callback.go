@@ -206,7 +206,7 @@ func (r *record) activate(p helseid.Person, login *helseid.Login, now time.Time)
 		}
 	}
 	r.State, r.Person = Active, p
-	r.RefreshToken, r.IDToken = login.RefreshToken, login.IDToken
+	r.RefreshToken, r.IDToken, r.Key = login.RefreshToken, login.IDToken, login.Thumbprint
 	r.Expires = expiry(now, login.RefreshLifetime)
 	r.Options, r.Browser, r.Expect = LoginOptions{}, "", Expect{}
 	return nil

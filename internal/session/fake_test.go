@@ -67,7 +67,7 @@ func (f *fakeHelseID) Exchange(ctx context.Context, _ helseid.CodeGrant) (*helse
 			return nil, err
 		}
 	}
-	return &helseid.Login{IDToken: "id-token", RefreshToken: f.valid, RefreshLifetime: f.lifetime}, nil
+	return &helseid.Login{IDToken: "id-token", RefreshToken: f.valid, RefreshLifetime: f.lifetime, Thumbprint: "first"}, nil
 }
 
 func (f *fakeHelseID) Refresh(ctx context.Context, refreshToken string, r helseid.Request) (*helseid.Grant, error) {

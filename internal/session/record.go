@@ -37,6 +37,8 @@ type record struct {
 	Person       helseid.Person `json:"person,omitzero"`
 	RefreshToken string         `json:"refresh_token,omitempty"`
 	IDToken      string         `json:"id_token,omitempty"`
+	// Key is the thumbprint of the key that the refresh token was obtained with.
+	Key string `json:"key,omitempty"`
 	// Expires is the end of the refresh token, zero where HelseID did not say.
 	Expires time.Time `json:"expires,omitzero"`
 	// Problem is why the session failed or ended.

@@ -57,7 +57,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 	if _, err := m.unusedFor(ctx, id); err != nil {
 		return nil, err
 	}
-	r.PID = d.record.Person.PID
+	r.PID, r.Obtained = d.record.Person.PID, d.record.Key
 	return m.refresh(ctx, spending{id: id, token: d.record.RefreshToken, hold: hold}, r)
 }
 
@@ -94,6 +94,7 @@ func (m *Manager) refresh(ctx context.Context, s spending, r helseid.Request) (*
 func (m *Manager) spend(ctx context.Context, s *spending, r helseid.Request) (*helseid.Grant, error) {
 	grant, err := m.o.HelseID.Refresh(ctx, s.token, r)
 	if a, ok := errors.AsType[answer](err); ok && a.NoAnswer() && (s.hold == nil || !s.lost()) {
+		r.Obtained = "" // one replay, with one key
 		return m.o.HelseID.Refresh(ctx, s.token, r)
 	}
 	return grant, err
@@ -104,12 +105,13 @@ func (m *Manager) spend(ctx context.Context, s *spending, r helseid.Request) (*h
 // refresh token a later holder of the lock has replaced. A token that a shared store
 // does not take is kept in memory until it does.
 func (m *Manager) rotate(ctx context.Context, s *spending, g *helseid.Grant) error {
-	err := m.replace(ctx, s.id, s.hold.Fence(), successor{spent: s.token, token: g.RefreshToken, sent: g.Sent, lifetime: g.RefreshLifetime})
+	n := successor{spent: s.token, token: g.RefreshToken, key: g.Thumbprint, sent: g.Sent, lifetime: g.RefreshLifetime}
+	err := m.replace(ctx, s.id, s.hold.Fence(), n)
 	if own, ok := errors.AsType[*Error](err); ok && own.Kind == codeExpired {
 		return errors.Join(err, m.o.HelseID.Revoke(ctx, g.RefreshToken))
 	}
 	if m.o.Shared && storeDown(err) {
-		m.keep(s.id, successor{spent: s.token, token: g.RefreshToken, sent: g.Sent, lifetime: g.RefreshLifetime})
+		m.keep(s.id, n)
 	}
 	return err
 }
@@ -117,6 +119,7 @@ func (m *Manager) rotate(ctx context.Context, s *spending, g *helseid.Grant) err
 // successor is a refresh token that HelseID gave for another.
 type successor struct {
 	spent, token string
+	key          string // thumbprint of the key it was obtained with
 	sent         time.Time
 	lifetime     time.Duration
 }
@@ -133,7 +136,7 @@ func (m *Manager) replace(ctx context.Context, id string, fence uint64, n succes
 		if r.RefreshToken != n.spent {
 			return errReplaced // by this very token, after a write of which no answer came, or by a later one
 		}
-		r.RefreshToken = n.token
+		r.RefreshToken, r.Key = n.token, n.key
 		if n.lifetime > 0 {
 			r.Expires = expiry(m.now().Add(-time.Since(n.sent)), n.lifetime)
 		}
@@ -180,7 +183,7 @@ func (m *Manager) Adopt(ctx context.Context, refreshToken string, b Begin) (hand
 	if err != nil {
 		return "", handoverRefused(err)
 	}
-	login := &helseid.Login{IDToken: grant.IDToken, RefreshToken: grant.RefreshToken, RefreshLifetime: grant.RefreshLifetime}
+	login := &helseid.Login{IDToken: grant.IDToken, RefreshToken: grant.RefreshToken, RefreshLifetime: grant.RefreshLifetime, Thumbprint: grant.Thumbprint}
 	if login.RefreshToken == "" {
 		login.RefreshToken = refreshToken // HelseID did not rotate it
 	}

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -315,4 +316,38 @@ func TestUnknownSessionIsPermanent(t *testing.T) {
 	if p, ok := errors.AsType[*session.Error](err); !ok || !p.Permanent() {
 		t.Error("an unknown session may be remembered as such")
 	}
+}
+
+// A session knows the key that its refresh token was obtained with: that of the log-in,
+// then that of the last refresh which gave another token. The replay names none, so that
+// it stays the only one.
+func TestRefreshNamesTheTokensKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		id := r.ID(r.active(t))
+		next := func(n int) (*helseid.Grant, error) {
+			switch n {
+			case 1:
+				return &helseid.Grant{RefreshToken: "rt-a", Thumbprint: "second", Sent: time.Now()}, nil
+			case 2: // not rotated
+				return &helseid.Grant{Thumbprint: "third", Sent: time.Now()}, nil
+			case 3:
+				return nil, noAnswer{}
+			}
+			return &helseid.Grant{RefreshToken: "rt-b", Thumbprint: "fourth", Sent: time.Now()}, nil
+		}
+		r.helseID.refresh = next
+		for range 4 {
+			if _, err := r.Refresh(t.Context(), id, helseid.Request{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var named []string
+		for _, asked := range r.helseID.requests {
+			named = append(named, asked.Obtained)
+		}
+		if want := []string{"first", "second", "second", "", "fourth"}; !slices.Equal(named, want) {
+			t.Errorf("%q, want %q", named, want)
+		}
+	})
 }
