@@ -196,7 +196,10 @@ func (h *house) buildCache() (err error) {
 	keep := h.cfg.Keep
 	var shared *tokencache.Shared
 	if h.shared != nil {
-		shared = &tokencache.Shared{Store: h.store, Now: h.helseID.Now, Learn: h.learnTime, Failed: h.tokenNotShared}
+		shared = &tokencache.Shared{
+			Store: h.store, Now: h.helseID.Now, Learn: h.learnTime, Failed: h.tokenNotShared,
+			Needed: func(k tokencache.Key) bool { return k.Grant == config.GrantUser }, // whose log-in stands there
+		}
 	}
 	h.cache, err = tokencache.New(tokencache.Options{
 		Shared: shared, Thumbprints: h.thumbprints, Entries: keep.CacheEntries, RefreshBefore: keep.RefreshBefore, Leeway: keep.ExpiryLeeway,

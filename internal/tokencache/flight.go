@@ -156,12 +156,21 @@ type (
 type Error struct {
 	code, reason, detail string
 	retryAfter           time.Duration
+	err                  error // behind it, for the log; nil where there is none
 }
 
 // Error is the refusal as text for a log.
-func (e *Error) Error() string { return "getting a token: " + e.detail }
+func (e *Error) Error() string {
+	if e.err != nil {
+		return "getting a token: " + e.detail + ": " + e.err.Error()
+	}
+	return "getting a token: " + e.detail
+}
 
-// Code is the refusal's stable name: helseid-unavailable, limit-reached or draining.
+// Unwrap is the error behind it, if any.
+func (e *Error) Unwrap() error { return e.err }
+
+// Code is the refusal's stable name: helseid-unavailable, store-unavailable, limit-reached or draining.
 func (e *Error) Code() string { return e.code }
 
 // Reason says more closely what was wrong: slow, token-missing, lifetime-missing, expired-on-arrival or session-queue. It may

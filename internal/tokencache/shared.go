@@ -24,6 +24,10 @@ type Shared struct {
 	// Learn is called before a token is taken from the store: Now must be right by then.
 	// If nil, it is.
 	Learn func(context.Context)
+	// Needed says of a key that its mint needs the store, too. While the store is down it
+	// is not called: one that gets through just when the store is back would fetch what
+	// another replica has fetched already. If nil, no mint needs it.
+	Needed func(Key) bool
 	// Failed is told what the store did not do. If nil, nobody is.
 	Failed func(error)
 }
@@ -104,24 +108,30 @@ func (c *Cache) obtainShared(ctx context.Context, f *flight) (*Token, error) {
 	if s.Learn != nil {
 		s.Learn(ctx)
 	}
+	needed := s.Needed != nil && s.Needed(f.key)
 	found, err := c.find(ctx, f)
 	if found != nil {
 		f.shared = true
 		return found, nil
 	}
-	if err != nil { // HelseID is asked as if there were no others
-		s.failed(err)
+	if s.failed(err); err != nil && !needed { // HelseID is asked as if there were no others
 		return f.mint(ctx)
 	}
 	hold, err := s.Store.Lock(ctx, s.name(f.key))
 	if err != nil {
 		s.failed(err)
+		if needed {
+			return nil, down(ctx, err)
+		}
 		return f.mint(ctx)
 	}
 	defer hold.Release()
-	if found, _ = c.find(ctx, f); found != nil { // a store that fails just now costs a fetch
+	if found, err = c.find(ctx, f); found != nil {
 		f.shared = true
 		return found, nil
+	}
+	if s.failed(err); err != nil && needed {
+		return nil, down(ctx, err)
 	}
 	token, err := f.mint(ctx)
 	if err != nil || token == nil {
@@ -143,6 +153,15 @@ func (c *Cache) found(ctx context.Context, e *entry, mint Mint, until time.Time)
 		return c.renewed(ctx, e, mint, until)
 	}
 	return e.token, SharedBy, nil
+}
+
+// down is the refusal of a call that needs the store. The end of the flight itself
+// keeps its own meaning.
+func down(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return &Error{code: "store-unavailable", detail: "the store of all replicas did not answer", retryAfter: retryAfter, err: err}
 }
 
 // find gives what others fetched of what a flight is for, bound to the key in use, else to an earlier one. The error

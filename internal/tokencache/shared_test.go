@@ -128,6 +128,81 @@ func TestSharedMisses(t *testing.T) {
 	})
 }
 
+// limping is a store that does not do everything, in its own words.
+type limping struct {
+	store.Store
+	fails  *int // reads, from the first on
+	locked bool
+}
+
+var errSlow = &store.Failure{Op: "get", Reason: store.Slow, Err: context.DeadlineExceeded}
+
+func (l limping) Get(ctx context.Context, k store.Key) (store.Entry, error) {
+	if *l.fails > 0 {
+		*l.fails--
+		return store.Entry{}, errSlow
+	}
+	return l.Store.Get(ctx, k)
+}
+
+func (l limping) Lock(ctx context.Context, k store.Key) (store.Hold, error) {
+	if l.locked {
+		return nil, errSlow
+	}
+	return l.Store.Lock(ctx, k)
+}
+
+// Whose mint needs the store is refused while that is down, and not minted beside what
+// another replica has minted already. One call that failed is no outage.
+func TestSharedNeeded(t *testing.T) {
+	tests := map[string]struct {
+		fails           int
+		locked, machine bool
+		there, want     string
+	}{
+		"all works":                 {0, false, false, "other", "other"},
+		"one read fails":            {1, false, false, "other", "other"},
+		"one read fails, and new":   {1, false, false, "", "t1"},
+		"not read under the lock":   {2, false, false, "other", ""},
+		"no lock":                   {0, true, false, "", ""},
+		"nothing works":             {9, true, false, "other", ""},
+		"a machine asks by itself":  {9, true, true, "other", "t1"},
+		"a machine without a lock":  {0, true, true, "", "t1"},
+		"a machine, one read fails": {1, false, true, "other", "t1"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, k := &mill{lifetime: hour}, Key{Subject: "s"}
+				s := &Shared{Store: limping{store.NewMemory(), &test.fails, test.locked}, Needed: func(Key) bool { return !test.machine }}
+				if test.there != "" {
+					if err := s.put(t.Context(), k, &Token{AccessToken: test.there, Type: "DPoP", Sent: time.Now(), Lifetime: hour}, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c := newCache(t, Options{Shared: s})
+				if test.want == "" {
+					wantErrorFor(t, c, k, m.mint)
+					return
+				}
+				if token, err := c.Token(t.Context(), k, m.mint); err != nil || token.AccessToken != test.want {
+					t.Errorf("%v %v", token, err)
+				}
+			})
+		})
+	}
+}
+
+// wantErrorFor wants the refusal that says that the store is down.
+func wantErrorFor(t *testing.T, c *Cache, k Key, mint Mint) {
+	t.Helper()
+	_, err := c.Token(t.Context(), k, mint)
+	own, ok := errors.AsType[*Error](err)
+	if !ok || own.Code() != "store-unavailable" || own.RetryAfter() != retryAfter || !errors.Is(err, errSlow) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // A token's life counts by the common time, whatever the clock of a replica says.
 func TestSharedClocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
