@@ -230,3 +230,43 @@ func TestRedisWaitsForReplicas(t *testing.T) {
 	}
 	h.Release()
 }
+
+// A connection that does not confirm in time wakes those who listen at it, and the next
+// who watches opens another, which may lead to another master.
+func TestLineThatSaysNothing(t *testing.T) {
+	checkLeaks(t)
+	s := startRedis(t)
+	r := openTest(t, s.url(), func(o *RedisOptions) { o.Timeout = 200 * time.Millisecond })
+	changed, stop, err := r.Watch(t.Context(), Key{"k", "first"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	s.pause(t)
+	gone, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, _, err := r.Watch(gone, Key{"k", "second"}); err == nil {
+		t.Error("a paused server confirmed")
+	}
+	select {
+	case <-changed:
+		t.Error("who did not wait long enough ended the line")
+	default:
+	}
+	if _, _, err := r.Watch(t.Context(), Key{"k", "second"}); err == nil {
+		t.Error("a paused server confirmed")
+	}
+	select {
+	case <-changed:
+	case <-time.After(time.Second):
+		t.Error("who listened was not woken")
+	}
+	s.resume(t)
+	within(t, 5*time.Second, "it is watched again", func() bool {
+		_, stop, err := r.Watch(t.Context(), Key{"k", "second"})
+		if err == nil {
+			stop()
+		}
+		return err == nil
+	})
+}

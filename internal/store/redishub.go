@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,6 +42,7 @@ func (h *hub) watch(ctx context.Context, name string) (<-chan struct{}, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
+	asked := time.Now()
 	t, ch := l.join(name)
 	if t == nil {
 		return nil, nil, errLineLost
@@ -52,6 +54,10 @@ func (h *hub) watch(ctx context.Context, name string) (<-chan struct{}, func(), 
 		return nil, nil, l.why
 	case <-ctx.Done():
 		l.leave(name, ch)
+		// Its server may be paused, or cut off, and another be master by now.
+		if time.Since(asked) >= h.timeout*9/10 && l.heard.Load() < asked.UnixNano() {
+			l.fail(errLineLost)
+		}
 		return nil, nil, ctx.Err()
 	}
 }
@@ -109,6 +115,7 @@ type line struct {
 	lost    chan struct{} // closed when it failed
 	why     error         // read after lost is closed
 	more    chan struct{} // there are orders
+	heard   atomic.Int64  // when the server last said something, in Unix nanoseconds
 
 	mu     sync.Mutex // guards what follows
 	ended  bool
@@ -235,6 +242,7 @@ func (l *line) listen() {
 		switch {
 		case err == nil:
 			asked = false
+			l.heard.Store(time.Now().UnixNano())
 			l.hear(message)
 		case isNet && timeout.Timeout() && !asked && l.hub.life.Err() == nil:
 			asked = true
