@@ -11,7 +11,7 @@ const (
 	restAfter = 3
 	// firstRest and longestRest bound how long: each rest is twice the one before.
 	firstRest   = 250 * time.Millisecond
-	longestRest = 2 * time.Second
+	longestRest = time.Second
 )
 
 // breaker spares a server that fails, and those who would wait for it: after a few
