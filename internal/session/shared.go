@@ -90,13 +90,22 @@ func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
 	if !ok || before.record.usable(m.now()) != nil {
 		return m.follow(ctx, id)
 	}
+	held := before.followed.Load()
 	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return m.follow(ctx, id) })
 	if storeDown(err) {
-		// Not every call shall wait for a store that says nothing.
-		before.followBy(&following{stop: func() {}, until: time.Now().Add(leftAlone)})
+		before.leave(held)
 		return before, nil
 	}
 	return d, err
+}
+
+// leave believes a record for a moment without being told of changes, unless it was
+// found to be current meanwhile: not every call shall wait for a store that says
+// nothing.
+func (d *decoded) leave(held *following) {
+	if d.followed.CompareAndSwap(held, &following{stop: func() {}, until: time.Now().Add(leftAlone)}) && held != nil {
+		held.stop()
+	}
 }
 
 // patiently asks the store something that the caller could do without: one that is slow
