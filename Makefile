@@ -17,7 +17,7 @@ lint  := $(tools)/golangci-lint
 race := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(if $(shell command -v "$$($(GO) env CC)" 2>/dev/null),-race))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint unit around cross dist browser desktop redis wine check-format check-modules fmt fuzz bench vuln docs clean
+.PHONY: help demo build test lint unit around cross dist browser desktop redis wine fleet check-format check-modules fmt fuzz bench vuln docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,15 @@ unit: browser desktop redis wine ## the tests alone
 	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) -shuffle=on ./...
 
 # A module of its own, so that what these tests need is no dependency of the product.
-around: $(tools)/helm ## test what the product comes in: images, Helm charts
-	cd tests && $(GO) test -shuffle=on ./...
+around: redis $(tools)/helm ## test what the product comes in: images, charts, a fleet of processes
+	cd tests && TEST_RACE='$(race)' $(GO) test -shuffle=on ./...
+
+# One load after the other, of a minute each, with 20 processes that share a store: a
+# steady one, and two in which that is killed, paused and failed over. Figures are
+# printed.
+FLEET ?= steady killed failover
+fleet: redis ## load 20 sidecars whose store dies meanwhile (4 minutes)
+	cd tests && $(GO) run ./fleet -build=-trimpath $(FLEET)
 
 # Screenshots are left in bin/artifacts. Where no browser can be installed, its
 # test is skipped.
