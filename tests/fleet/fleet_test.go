@@ -26,10 +26,10 @@ func TestSmallFleet(t *testing.T) {
 	}
 	small := run{
 		root: "../..", build: []string{"-trimpath"}, name: "small",
-		sidecars: 4, persons: 4, tenants: 5, lasts: 8 * time.Second, rate: 60, life: 5 * time.Second,
+		sidecars: 4, persons: 4, tenants: 5, lasts: 7 * time.Second, rate: 60, life: 5 * time.Second,
 		plan: []step{
 			{1500 * time.Millisecond, "kill", 700 * time.Millisecond},
-			{4500 * time.Millisecond, "pause", 1200 * time.Millisecond},
+			{4 * time.Second, "pause", 1200 * time.Millisecond},
 		},
 	}
 	if os.Getenv("TEST_RACE") != "" {

@@ -79,13 +79,24 @@ func (w *world) work(ctx context.Context) (*report, error) {
 	report.line(after.since(before))
 	w.metrics(ctx, report)
 	w.search(report)
-	for _, s := range w.sidecars {
-		if err := s.process.stop(20 * time.Second); err != nil {
-			report.breaks("%v", err)
-		}
-	}
+	w.stop(report)
 	w.complaints(report)
 	return report, nil
+}
+
+// stop has all sidecars end at once; each must end well.
+func (w *world) stop(r *report) {
+	errs := make([]error, len(w.sidecars))
+	var all sync.WaitGroup
+	for i, s := range w.sidecars {
+		all.Go(func() { errs[i] = s.process.stop(20 * time.Second) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			r.breaks("%v", err)
+		}
+	}
 }
 
 func save(file string, v any) error {

@@ -85,7 +85,7 @@ func main() {
 		}
 		if *lasts > 0 {
 			for i := range r.plan {
-				r.plan[i].at = r.plan[i].at * *lasts / r.lasts
+				r.plan[i].at = time.Duration(float64(r.plan[i].at) * lasts.Seconds() / r.lasts.Seconds())
 			}
 			r.lasts = *lasts
 		}
