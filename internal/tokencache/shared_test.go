@@ -429,3 +429,26 @@ func TestSharedSoon(t *testing.T) {
 		}
 	})
 }
+
+// waiting is a store whose locks are never free.
+type waiting struct{ store.Store }
+
+func (waiting) Lock(ctx context.Context, _ store.Key) (store.Hold, error) {
+	<-ctx.Done()
+	return nil, &store.Failure{Op: "lock", Reason: store.Cancelled, Err: context.Cause(ctx)}
+}
+
+// A flight that ends while it waits says so, and does not blame the store.
+func TestSharedFlightEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(t, Options{
+			Wait: time.Minute, FetchTimeout: time.Second,
+			Shared: &Shared{Store: waiting{store.NewMemory()}, Needed: func(Key) bool { return true }},
+		})
+		m := &mill{lifetime: hour}
+		_, err := c.Token(t.Context(), Key{Subject: "s"}, m.mint)
+		if own, ok := errors.AsType[*Error](err); !ok || own.Code() != "helseid-unavailable" || own.Reason() != "slow" {
+			t.Errorf("error %v", err)
+		}
+	})
+}
