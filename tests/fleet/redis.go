@@ -160,9 +160,10 @@ func (s *servers) befall(ctx context.Context, p step) (served time.Time, err err
 	follows := make(chan error, 1)
 	if s.sets {
 		go func() {
-			err := until(ctx, 30*time.Second, "another master", func() bool {
+			err := until(ctx, 30*time.Second, "another master takes writes", func() bool {
 				now := s.master()
-				return now != victim && strings.Contains(now.cli("ROLE"), "master")
+				// One that has no replica yet refuses writes.
+				return now != victim && strings.Contains(now.cli("ROLE"), "master") && strings.HasPrefix(now.cli("SET", "probe", "", "PX", "100"), "OK")
 			})
 			served = time.Now()
 			follows <- err
