@@ -68,7 +68,7 @@ func (g *game) unfollow(at, who int) {
 	if s := &g.persons[who]; s.listening[at] {
 		delete(s.listening, at)
 		g.listens--
-		g.cost(left)
+		g.cost(unsubscribed)
 	}
 }
 

@@ -85,7 +85,7 @@ func (g *game) ask(f *flight) {
 	g.cost(obtained)
 	l.holder = f
 	if f.waited {
-		g.cost(left)
+		g.cost(unsubscribed)
 		f.waited = false
 	}
 	if f.inside {

@@ -17,9 +17,6 @@ func (o Ops) Commands() float64 {
 	return o.Gets + o.Puts + o.Obtains + o.Releases + o.Subscribes + o.Unsubscribes
 }
 
-// Scripts is how many of the commands are scripts.
-func (o Ops) Scripts() float64 { return o.Puts + o.Obtains + o.Releases }
-
 // plus adds what happens, so many times.
 func (o *Ops) plus(what Ops, times float64) {
 	o.Gets += times * what.Gets
@@ -40,7 +37,7 @@ var (
 	// store.(*line).wake and tidy: a change is told once, then nobody listens.
 	woken = Ops{Messages: 1, Unsubscribes: 1}
 	// store.(*line).leave, when the record leaves the memory of a pod.
-	left = Ops{Unsubscribes: 1}
+	unsubscribed = Ops{Unsubscribes: 1}
 	// session.(*Manager).touch: unusedFor, and markUsed where no other pod did that.
 	noteRead = Ops{Gets: 1}
 	useNoted = Ops{Puts: 1}

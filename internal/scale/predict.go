@@ -105,7 +105,7 @@ func (f Fleet) addSessions(l *Load, s reach, cycle float64) (listening float64) 
 	each := people * (1 - listening)
 	l.Store.plus(subscribed, each)
 	evicted := people * math.Exp(-s.rate*s.life) * math.Pow(1-min(s.life/cycle, 1), tenants)
-	l.Store.plus(left, evicted)
+	l.Store.plus(unsubscribed, evicted)
 	l.Store.plus(woken, each-evicted)
 	return listening
 }
@@ -183,7 +183,7 @@ func (f Fleet) addWaits(l *Load, calls, cycle float64, t reach) {
 		waits += calls * f.HelseID.Seconds() * math.Exp(-t.rate*cycle)
 	}
 	l.Waits = l.HelseID * waits
-	for _, step := range []Ops{refused, wokenFor, obtained, tokenRead, released, left} {
+	for _, step := range []Ops{refused, wokenFor, obtained, tokenRead, released, unsubscribed} {
 		l.Store.plus(step, l.Waits)
 	}
 }
