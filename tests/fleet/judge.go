@@ -43,7 +43,8 @@ const (
 	grace = 3 * time.Second
 	// excused is how long after the machine stood still a refusal may be its doing.
 	excused = 2 * time.Second
-	unable  = "store-unavailable"
+	// unable is the code of what can't be done without the store.
+	unable = "store-unavailable"
 )
 
 // report is what is printed: figures, and which promises were broken.
@@ -58,6 +59,7 @@ func (r *report) line(text string) { r.lines = append(r.lines, text) }
 func (r *report) add(what, format string, a any, more ...any) {
 	r.line(fmt.Sprintf("%-58s "+format, append([]any{what, a}, more...)...))
 }
+
 func (r *report) breaks(format string, a ...any) {
 	r.broken = append(r.broken, fmt.Sprintf(format, a...))
 }
@@ -97,58 +99,71 @@ func (e *evidence) judgeStill(r *report) {
 	for _, s := range e.Stood {
 		worst = max(worst, s.By)
 	}
-	r.add("this program was woken more than 50 ms late", "%d times, %v at most", len(e.Stood), worst.Round(time.Millisecond))
+	r.add(fmt.Sprintf("this program was woken more than %v late", stillFrom), "%d times, %v at most", len(e.Stood), worst.Round(time.Millisecond))
+}
+
+// answers are what the calls got.
+type answers struct {
+	took    []time.Duration // the good ones
+	refused map[string]int  // by code
+	starved int             // refused while the machine stood still
+	last    time.Duration   // how long after an outage the last refusal came
 }
 
 // judgeAnswers: every call is answered well, or refused because of the store while
 // that was down and no good token at hand.
 func (e *evidence) judgeAnswers(r *report) {
-	codes, took := map[string]int{}, []time.Duration{}
-	starved, lastAfter := 0, time.Duration(0)
+	a := &answers{refused: map[string]int{}}
 	tokens := e.tokensAtHand()
 	for _, c := range slices.Concat(e.Calls, e.Last) {
 		switch {
 		case c.Wrong != "":
 			r.breaks("%s: %s", c.ID, c.Wrong)
-			continue
 		case c.Code == "" && c.Status == http.StatusOK:
-			took = append(took, c.Took)
-			continue
-		}
-		codes[cmp.Or(c.Code, fmt.Sprint(c.Status))]++
-		if c.Code != unable {
-			r.breaks("%s: %d %s", c.ID, c.Status, c.Code)
-			continue
-		}
-		if until := tokens.until(c); c.Begun.Before(until) {
-			r.breaks("%s: refused though sidecar %d had a token for %v more", c.ID, c.Sidecar, until.Sub(c.Begun).Round(time.Millisecond))
-			continue
-		}
-		o := e.during(c)
-		switch {
-		case o != nil:
-			lastAfter = max(lastAfter, c.Begun.Add(c.Took).Sub(o.Over))
-		case e.wasStill(c):
-			starved++
+			a.took = append(a.took, c.Took)
 		default:
-			r.breaks("%s: refused while the store served", c.ID)
+			a.refused[cmp.Or(c.Code, fmt.Sprint(c.Status))]++
+			if wrong := e.judgeRefusal(a, c, tokens.until(c)); wrong != "" {
+				r.breaks("%s: %s", c.ID, wrong)
+			}
 		}
 	}
-	slices.Sort(took)
-	r.add("calls", "%d, answered well %d", len(e.Calls)+len(e.Last), len(took))
-	for _, code := range slices.Sorted(maps.Keys(codes)) {
-		r.add("  refused with "+code, "%d", codes[code])
+	slices.Sort(a.took)
+	r.add("calls", "%d, answered well %d", len(e.Calls)+len(e.Last), len(a.took))
+	for _, code := range slices.Sorted(maps.Keys(a.refused)) {
+		r.add("  refused with "+code, "%d", a.refused[code])
 	}
-	if starved > 0 {
-		r.add("  of these while the machine stood still and the store served", "%d", starved)
+	if a.starved > 0 {
+		r.add("  of these while the machine stood still and the store served", "%d", a.starved)
 	}
 	if len(e.Outages) > 0 {
-		r.add("  the last refusal after the store served again", "%v", lastAfter.Round(time.Millisecond))
+		r.add("  the last refusal after the store served again", "%v", a.last.Round(time.Millisecond))
 	}
-	if n := len(took); n > 0 {
+	if n := len(a.took); n > 0 {
 		r.add("time of a good answer: median, 99 of 100, longest", "%v %v %v",
-			took[n/2].Round(100*time.Microsecond), took[n*99/100].Round(time.Millisecond), took[n-1].Round(time.Millisecond))
+			a.took[n/2].Round(100*time.Microsecond), a.took[n*99/100].Round(time.Millisecond), a.took[n-1].Round(time.Millisecond))
 	}
+}
+
+// judgeRefusal says what is wrong with a refusal, "" if it was right. The sidecar had a
+// token for the call until good.
+func (e *evidence) judgeRefusal(a *answers, c call, good time.Time) string {
+	if c.Code != unable {
+		return fmt.Sprintf("%d %s", c.Status, c.Code)
+	}
+	if c.Begun.Before(good) {
+		return fmt.Sprintf("refused though sidecar %d had a token for %v more", c.Sidecar, good.Sub(c.Begun).Round(time.Millisecond))
+	}
+	o := e.during(c)
+	switch {
+	case o != nil:
+		a.last = max(a.last, c.Begun.Add(c.Took).Sub(o.Over))
+	case e.wasStill(c):
+		a.starved++
+	default:
+		return "refused while the store served"
+	}
+	return ""
 }
 
 // during is the outage in which a call was refused, or soon after it.
@@ -182,7 +197,8 @@ func (e *evidence) tokensAtHand() hand {
 	tokens := hand{}
 	for _, c := range e.Calls {
 		if op, ok := accepted[c.ID]; ok {
-			// Told in whole seconds, and not sent in the last twentieth.
+			// Told in whole seconds, and not sent in the last twentieth of its life; as much
+			// again is left for the way to SFM.
 			until := op.At.Add(time.Duration(op.Margin)*time.Second - e.run.life/10)
 			at := [3]int{c.Sidecar, c.Person, c.Tenant}
 			tokens[at] = append(tokens[at], held{c.Begun.Add(c.Took), until})
@@ -240,65 +256,83 @@ func (e *evidence) judgeLedger(r *report) {
 	}
 }
 
-// judgeRefreshes: one refresh of a pair in a token's life, no refresh token twice,
-// never two of one log-in at once.
-func (e *evidence) judgeRefreshes(r *report) {
-	type pair struct {
-		login  int
-		tenant tenant
-	}
-	last, refused := map[pair]time.Time{}, map[string]int{}
-	granted, reused, early, untimely, most := 0, 0, 0, 0, 0
-	var gaps []time.Duration
+// pair is a log-in and a tenant: what a token is for.
+type pair struct {
+	login  int
+	tenant tenant
+}
+
+// refreshes are those that HelseID saw.
+type refreshes struct {
+	granted  int
+	refused  map[string]int // by error
+	last     map[pair]time.Time
+	gaps     []time.Duration // between two of a pair
+	early    int             // sooner than a token may be renewed
+	untimely int             // of these, those for which there is no excuse
+	reused   int             // refresh tokens that were used twice
+	atOnce   int             // most of one log-in under way together
+}
+
+func (e *evidence) refreshes() *refreshes {
+	n := &refreshes{refused: map[string]int{}, last: map[pair]time.Time{}}
 	for _, q := range e.Requests {
 		if q.Endpoint != "token" || q.Grant != "refresh_token" {
 			continue
 		}
-		most = max(most, q.InFlight)
+		n.atOnce = max(n.atOnce, q.InFlight)
 		if q.Reuse {
-			reused++
+			n.reused++
 		}
 		if q.Outcome != "granted" {
-			refused[q.Error]++
+			n.refused[q.Error]++
 			continue
 		}
-		granted++
+		n.granted++
 		of := pair{q.Login, q.Tenant}
-		if before, ok := last[of]; ok {
+		if before, ok := n.last[of]; ok {
 			gap := q.Time.Sub(before)
-			gaps = append(gaps, gap)
+			n.gaps = append(n.gaps, gap)
 			if gap < e.soonest() {
-				early++
+				n.early++
 				if !e.alone(q.Time) {
-					untimely++
+					n.untimely++
 				}
 			}
 		}
-		last[of] = q.Time
+		n.last[of] = q.Time
 	}
-	slices.Sort(gaps)
+	slices.Sort(n.gaps)
+	return n
+}
+
+// judgeRefreshes: one refresh of a pair in a token's life, no refresh token twice,
+// never two of one log-in at once.
+func (e *evidence) judgeRefreshes(r *report) {
+	n := e.refreshes()
 	pairs := len(e.persons) * len(e.tenants)
-	r.add("refreshes at HelseID", "%d, of %d pairs; %.2f of a pair in a lifetime of the load", granted, len(last), float64(granted)*e.run.life.Seconds()/float64(pairs)/e.run.lasts.Seconds())
-	for _, code := range slices.Sorted(maps.Keys(refused)) {
-		r.add("  refused with "+code, "%d", refused[code])
+	r.add("refreshes at HelseID", "%d, of %d pairs; %.2f of a pair in a lifetime of the load", n.granted, len(n.last),
+		float64(n.granted)*e.run.life.Seconds()/float64(pairs)/e.run.lasts.Seconds())
+	for _, code := range slices.Sorted(maps.Keys(n.refused)) {
+		r.add("  refused with "+code, "%d", n.refused[code])
 		if code != "use_dpop_nonce" {
-			r.breaks("HelseID refused %d refreshes with %s", refused[code], code)
+			r.breaks("HelseID refused %d refreshes with %s", n.refused[code], code)
 		}
 	}
-	if n := len(gaps); n > 0 {
+	if many := len(n.gaps); many > 0 {
 		r.add("time between two refreshes of a pair: shortest, 1 of 100, median", "%v %v %v",
-			gaps[0].Round(time.Millisecond), gaps[n/100].Round(time.Millisecond), gaps[n/2].Round(time.Millisecond))
+			n.gaps[0].Round(time.Millisecond), n.gaps[many/100].Round(time.Millisecond), n.gaps[many/2].Round(time.Millisecond))
 	}
-	r.add("refreshes before their time", "%d", early)
-	r.add("refresh tokens used twice; refreshes of a log-in at once", "%d; %d", reused, most)
-	if reused > 0 {
-		r.breaks("%d refresh tokens were used twice", reused)
+	r.add("refreshes before their time", "%d", n.early)
+	r.add("refresh tokens used twice; refreshes of a log-in at once", "%d; %d", n.reused, n.atOnce)
+	if n.reused > 0 {
+		r.breaks("%d refresh tokens were used twice", n.reused)
 	}
-	if most > 1 {
-		r.breaks("%d refreshes of one log-in were under way at once", most)
+	if n.atOnce > 1 {
+		r.breaks("%d refreshes of one log-in were under way at once", n.atOnce)
 	}
-	if untimely > 0 {
-		r.breaks("%d refreshes of a pair whose token was good", untimely)
+	if n.untimely > 0 {
+		r.breaks("%d refreshes of a pair whose token was good", n.untimely)
 	}
 }
 

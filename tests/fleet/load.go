@@ -41,8 +41,12 @@ type still struct {
 	By time.Duration
 }
 
-// most is how many calls may be open; what is due then is not made.
-const most = 2000
+const (
+	// mostOpen is how many calls may be open; what is due then is not made.
+	mostOpen = 2000
+	// stillFrom is how late this process must be woken for that to count.
+	stillFrom = 50 * time.Millisecond
+)
 
 // work loads the sidecars while the store meets its fate, ends them, and judges.
 func (w *world) work(ctx context.Context) (*report, error) {
@@ -139,7 +143,7 @@ func (w *world) load(ctx context.Context, e *evidence) (left int) {
 		}
 		_ = pause(ctx, time.Until(due))
 		mu.Lock()
-		if open >= most {
+		if open >= mostOpen {
 			left++
 			mu.Unlock()
 			continue
@@ -190,7 +194,7 @@ func stoodStill(ctx context.Context) (all []still) {
 		if pause(ctx, every) != nil {
 			return all
 		}
-		if by := time.Since(due); by > 50*time.Millisecond {
+		if by := time.Since(due); by > stillFrom {
 			all = append(all, still{due, by})
 		}
 	}
