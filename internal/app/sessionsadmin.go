@@ -21,9 +21,9 @@ const (
 	sessionsEndPath = "/sessions/end" // POST: ends those that the body chooses
 )
 
-// askedSessions is the body of a POST. That a national identity number may stand in it
+// sessionsBody is that of a POST. That a national identity number may stand in it
 // is why it does not stand in the address.
-type askedSessions struct {
+type sessionsBody struct {
 	All          bool            `json:"all,omitempty"` // must be said to end all
 	IDs          []string        `json:"ids,omitempty"`
 	PID          string          `json:"pid,omitempty"`
@@ -36,20 +36,21 @@ type askedSessions struct {
 	Open         bool            `json:"open,omitempty"`
 }
 
-// maxAsked bounds such a body: some thousand IDs.
-const maxAsked = 64 << 10
+// maxSessionsBody bounds it: some thousand IDs.
+const maxSessionsBody = 64 << 10
 
-// bodyTime is how long it may take to come.
-const bodyTime = 10 * time.Second
+// sessionsBodyTime is how long it may take to come.
+const sessionsBodyTime = 10 * time.Second
 
-func asked(c session.Choice, all bool) askedSessions {
-	return askedSessions{
+// bodyOf is the body for a choice.
+func bodyOf(c session.Choice, all bool) sessionsBody {
+	return sessionsBody{
 		All: all, IDs: c.IDs, PID: c.Person.PID, Subject: c.Person.Subject, HPRNumber: c.Person.HPRNumber, Organization: c.Organization,
 		States: c.States, OlderThan: int64(c.OlderThan / time.Second), UnusedFor: int64(c.UnusedFor / time.Second), Open: c.Open,
 	}
 }
 
-func (a *askedSessions) choice() session.Choice {
+func (a *sessionsBody) choice() session.Choice {
 	return session.Choice{
 		IDs: a.IDs, Person: session.Expect{PID: a.PID, Subject: a.Subject, HPRNumber: a.HPRNumber}, Organization: a.Organization,
 		States: a.States, OlderThan: time.Duration(a.OlderThan) * time.Second, UnusedFor: time.Duration(a.UnusedFor) * time.Second,
@@ -58,7 +59,7 @@ func (a *askedSessions) choice() session.Choice {
 }
 
 // selects says whether something was named that is to end.
-func (a *askedSessions) selects() bool {
+func (a *sessionsBody) selects() bool {
 	return a.All || len(a.IDs) > 0 || a.PID != "" || a.Subject != "" || a.HPRNumber != "" || a.Organization != ""
 }
 
@@ -80,7 +81,7 @@ func (s *Sidecar) serveSessions(w http.ResponseWriter, r *http.Request) {
 		s.elsewhere(w, r, "sessions are listed and ended at loopback addresses alone; see SIDECAR_ADMIN_LISTEN")
 		return
 	}
-	ask, err := s.askedFor(w, r)
+	ask, err := s.readSessionsCall(w, r)
 	if err != nil {
 		s.house.proxy.Refuse(w, r, err)
 		return
@@ -113,8 +114,8 @@ type deskWriter struct {
 
 func (l *deskWriter) flush() error { return l.connection.Flush() }
 
-// askedFor judges a request and reads what it asks for.
-func (s *Sidecar) askedFor(w http.ResponseWriter, r *http.Request) (ask askedSessions, err error) {
+// readSessionsCall judges a request and reads what it asks for.
+func (s *Sidecar) readSessionsCall(w http.ResponseWriter, r *http.Request) (ask sessionsBody, err error) {
 	if err := s.house.proxy.Admit(r); err != nil {
 		return ask, err
 	}
@@ -129,7 +130,7 @@ func (s *Sidecar) askedFor(w http.ResponseWriter, r *http.Request) (ask askedSes
 		return ask, &wrongMethod{refusal{"control-unknown", "sessions are listed by GET or POST, and ended by POST"}}
 	}
 	if r.Method == http.MethodPost {
-		if ask, err = readAsked(w, r); err != nil {
+		if ask, err = readSessionsBody(w, r); err != nil {
 			return ask, err
 		}
 	}
@@ -145,11 +146,11 @@ func (s *Sidecar) askedFor(w http.ResponseWriter, r *http.Request) (ask askedSes
 // maxAge is the longest time that can be asked for, in seconds: more than a session lives.
 const maxAge = 10 * 366 * 24 * 3600
 
-// readAsked reads a body. What is wrong with it is not quoted: it may name a person.
-func readAsked(w http.ResponseWriter, r *http.Request) (ask askedSessions, err error) {
+// readSessionsBody reads a body. What is wrong with it is not quoted: it may name a person.
+func readSessionsBody(w http.ResponseWriter, r *http.Request) (ask sessionsBody, err error) {
 	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(bodyTime))
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAsked))
+	_ = connection.SetReadDeadline(time.Now().Add(sessionsBodyTime))
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSessionsBody))
 	d.DisallowUnknownFields()
 	err = d.Decode(&ask)
 	if err == nil {

@@ -106,12 +106,12 @@ func (s *sessionsRun) list(ctx context.Context) int {
 func (s *sessionsRun) tellUnreadable(n int) {
 	if n > 0 {
 		_, _ = fmt.Fprintf(s.o.Stderr, "sidecar: %s could not be read: sealed with a key that is not in SIDECAR_STORE_KEY,"+
-			" written by a newer version, or damaged; whose they are is not known\n", some(n, "entry", "entries"))
+			" written by a newer version, or damaged; whose they are is not known\n", howMany(n, "entry", "entries"))
 	}
 }
 
 func (s *sessionsRun) end(ctx context.Context) int {
-	n, code := s.look(ctx)
+	n, code := s.resolve(ctx)
 	switch {
 	case code != exitDone:
 		return code
@@ -150,9 +150,9 @@ func (s *sessionsRun) end(ctx context.Context) int {
 	return exitDone
 }
 
-// look counts what would end, and finds the whole IDs of those that were named by a
+// resolve counts what would end, and finds the whole IDs of those that were named by a
 // part of theirs. Nothing ends unless each of them names one session.
-func (s *sessionsRun) look(ctx context.Context) (n int, code int) {
+func (s *sessionsRun) resolve(ctx context.Context) (n int, code int) {
 	named, found := s.ask.choice.IDs, map[string][]string{} // by what was given
 	_, err := s.desk.list(ctx, s.ask.choice, func(row sessionRow) error {
 		if row.Open {
@@ -190,7 +190,7 @@ func (s *sessionsRun) look(ctx context.Context) (n int, code int) {
 // confirmed asks whoever sits there. Where nobody can be asked, more than one session
 // ends by --yes alone.
 func (s *sessionsRun) confirmed(n int) bool {
-	what := some(n, "session", "sessions")
+	what := howMany(n, "session", "sessions")
 	switch {
 	case s.ask.yes, n == 1 && !s.interactive:
 		return true
@@ -263,7 +263,7 @@ func (r *endedRow) lines() string {
 }
 
 func summaryOf(ended, over, kept int) string {
-	text := some(ended, "session", "sessions") + " ended"
+	text := howMany(ended, "session", "sessions") + " ended"
 	if over > 0 {
 		text += fmt.Sprintf(", %d had ended before", over)
 	}
@@ -273,8 +273,8 @@ func summaryOf(ended, over, kept int) string {
 	return text + "."
 }
 
-// some counts in words.
-func some(n int, one, many string) string {
+// howMany counts in words.
+func howMany(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

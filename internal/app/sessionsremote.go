@@ -51,7 +51,7 @@ func openRemote(environ []string) (*remoteDesk, error) {
 func (d *remoteDesk) close() {}
 
 func (d *remoteDesk) list(ctx context.Context, c session.Choice, visit func(sessionRow) error) (int, error) {
-	return d.ask(ctx, sessionsPath, asked(c, false), func(t deskLine) error {
+	return d.ask(ctx, sessionsPath, bodyOf(c, false), func(t deskLine) error {
 		if t.Session == nil {
 			return errNotOurs
 		}
@@ -61,7 +61,7 @@ func (d *remoteDesk) list(ctx context.Context, c session.Choice, visit func(sess
 
 func (d *remoteDesk) end(ctx context.Context, c session.Choice, tell func(endedRow)) (int, error) {
 	all := len(c.IDs) == 0 && c.Person == session.Expect{} && c.Organization == ""
-	return d.ask(ctx, sessionsEndPath, asked(c, all), func(t deskLine) error {
+	return d.ask(ctx, sessionsEndPath, bodyOf(c, all), func(t deskLine) error {
 		if t.Ended == nil {
 			return errNotOurs
 		}
@@ -74,7 +74,7 @@ func (d *remoteDesk) end(ctx context.Context, c session.Choice, tell func(endedR
 var errNotOurs = errors.New("what answers there does not answer as a sidecar does")
 
 // ask makes one call and reads the answer line by line.
-func (d *remoteDesk) ask(ctx context.Context, path string, body askedSessions, each func(deskLine) error) (int, error) {
+func (d *remoteDesk) ask(ctx context.Context, path string, body sessionsBody, each func(deskLine) error) (int, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return 0, err
@@ -114,10 +114,13 @@ func (d *remoteDesk) ask(ctx context.Context, path string, body askedSessions, e
 	}
 }
 
+// maxProblem bounds what is read of a refusal.
+const maxProblem = 64 << 10
+
 // refused is what the sidecar says instead.
 func (d *remoteDesk) refused(res *http.Response) error {
 	var problem struct{ Detail, Hint string }
-	raw, _ := io.ReadAll(io.LimitReader(res.Body, maxAsked))
+	raw, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem))
 	code := res.Header.Get("Sidecar-Error")
 	if json.Unmarshal(raw, &problem) != nil || code == "" {
 		return fmt.Errorf("%s (SIDECAR_ADMIN_LISTEN): %w", d.address, errNotOurs)
