@@ -44,7 +44,7 @@ func examineStore(cfg *config.Config, shared *store.Redis) func(context.Context)
 			said.Names = "others'"
 		}
 		for _, s := range facts.Servers {
-			said.Servers = append(said.Servers, doctor.StoreServer{Settings: s.Settings, Ahead: s.Ahead, Ticks: s.Ticks})
+			said.Servers = append(said.Servers, doctor.StoreServer{Settings: s.Settings, Ahead: s.Ahead, ClockKnown: s.ClockKnown})
 		}
 		for _, d := range facts.Denied {
 			reason, problem := whyFailed(d.Err)

@@ -28,9 +28,9 @@ type Store struct {
 // StoreServer is what one server tells of itself. Settings has the names of its INFO and CONFIG GET; one that it does not
 // tell, or may not, is missing.
 type StoreServer struct {
-	Settings map[string]string
-	Ahead    time.Duration // its clock of this machine's
-	Ticks    bool          // its clock could be read
+	Settings   map[string]string
+	Ahead      time.Duration // its clock of this machine's
+	ClockKnown bool          // its clock could be read
 }
 
 // StoreDenial is an operation that failed.
@@ -279,7 +279,7 @@ func (s Store) clock(skew time.Duration, known bool) Finding {
 	var worst time.Duration
 	told := false
 	for _, server := range s.Servers {
-		if off := server.Ahead - skew; server.Ticks && (!told || off.Abs() > worst.Abs()) {
+		if off := server.Ahead - skew; server.ClockKnown && (!told || off.Abs() > worst.Abs()) {
 			worst, told = off, true
 		}
 	}

@@ -16,7 +16,7 @@ func storeServer(change map[string]string) StoreServer {
 	}
 	maps.Copy(settings, change)
 	maps.DeleteFunc(settings, func(_, v string) bool { return v == "-" })
-	return StoreServer{Settings: settings, Ticks: true}
+	return StoreServer{Settings: settings, ClockKnown: true}
 }
 
 func TestStore(t *testing.T) {
@@ -81,7 +81,7 @@ func TestStore(t *testing.T) {
 		"clock":         {func(*Store) {}, "clock", OK, "0s from HelseID's"},
 		"clock off":     {func(s *Store) { s.Servers[0].Ahead = -6 * time.Second }, "clock", Warning, "-6s"},
 		"clock nearly":  {func(s *Store) { s.Servers[0].Ahead = 4 * time.Second }, "clock", OK, "4s"},
-		"clock unknown": {func(s *Store) { s.Servers[0].Ticks = false }, "clock", OK, "unknown"},
+		"clock unknown": {func(s *Store) { s.Servers[0].ClockKnown = false }, "clock", OK, "unknown"},
 	} {
 		s := Store{Kind: "server", RoundTrip: 500 * time.Microsecond, Servers: []StoreServer{storeServer(nil)}, Keys: 1, Names: "ours"}
 		c.change(&s)

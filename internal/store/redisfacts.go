@@ -37,9 +37,10 @@ type Denial struct {
 
 // ServerFacts are those of one server that is written to.
 type ServerFacts struct {
-	// Ahead is how far its clock is ahead of this machine's. Ticks is whether it told.
-	Ahead time.Duration
-	Ticks bool
+	// Ahead is how far its clock is ahead of this machine's. ClockKnown says that it
+	// told its clock.
+	Ahead      time.Duration
+	ClockKnown bool
 	// Settings are what it tells of itself, under the names of its INFO and CONFIG GET.
 	// What it does not tell, or may not, is not there.
 	Settings map[string]string
@@ -107,7 +108,7 @@ func (r *Redis) askServer(ctx context.Context, c *redis.Client) ServerFacts {
 	}
 	begun := time.Now()
 	if now, err := ask("time").Int64Slice(); err == nil && len(now) == 2 {
-		f.Ahead, f.Ticks = time.Unix(now[0], now[1]*1000).Sub(begun)-time.Since(begun)/2, true
+		f.Ahead, f.ClockKnown = time.Unix(now[0], now[1]*1000).Sub(begun)-time.Since(begun)/2, true
 	}
 	text, _ := ask("info").Text() // what it does not tell is not known
 	for line := range strings.Lines(text) {

@@ -29,7 +29,7 @@ func TestExamine(t *testing.T) {
 	if s.Settings["redis_version"] == "" || s.Settings["used_memory"] == "" || len(s.Settings) > len(settings) {
 		t.Errorf("settings %v", s.Settings)
 	}
-	if !s.Ticks || s.Ahead.Abs() > time.Second || f.RoundTrip <= 0 || f.RoundTrip > time.Second {
+	if !s.ClockKnown || s.Ahead.Abs() > time.Second || f.RoundTrip <= 0 || f.RoundTrip > time.Second {
 		t.Errorf("the clock is %v ahead, the way takes %v", s.Ahead, f.RoundTrip)
 	}
 	within(t, 2*time.Second, "nothing is left", func() bool { return len(server.names(t, "*")) == 0 })
