@@ -53,10 +53,10 @@ type RedisOptions struct {
 	// Roots are trusted with rediss://; if nil, those of the system.
 	Roots *x509.CertPool
 	// Observe is told of every call: what it was ("get", "put", "put-if", "put-fenced",
-	// "take", "delete", "discard", "watch", "lock", "renew", "release", "check"), "" or
-	// why it failed, and how long it took. Beside these there are "replicate", when
-	// replicas did not have a write in time, and "open", when an entry was not to be
-	// opened. If nil, nobody is.
+	// "take", "delete", "discard", "watch", "lock", "renew", "release", "due", "settle",
+	// "claim", "list", "check"), "" or why it failed, and how long it took. Beside these
+	// there are "replicate", when replicas did not have a write in time, and "open", when
+	// an entry was not to be opened. If nil, nobody is.
 	Observe func(op string, failed Reason, took time.Duration)
 	// Warn is told what is wrong with the store while the work goes on. If nil, nobody
 	// is. The error holds no secret.
