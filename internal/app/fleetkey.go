@@ -63,12 +63,12 @@ type earlierKey struct {
 // keyTail is what stands in the entry behind the key in use.
 type keyTail struct {
 	Format  int         `json:"format"`
-	Earlier []keptSince `json:"earlier,omitempty"`
+	Earlier []keptUntil `json:"earlier,omitempty"`
 	Dropped []string    `json:"dropped,omitempty"`
 }
 
-// keptSince is an earlier key in its PKCS #8 form.
-type keptSince struct {
+// keptUntil is an earlier key in its PKCS #8 form.
+type keptUntil struct {
 	Key   []byte    `json:"key"`
 	Until time.Time `json:"until"`
 }
@@ -87,7 +87,7 @@ func (s keySet) encode() ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encoding an earlier DPoP key: %w", err)
 		}
-		tail.Earlier = append(tail.Earlier, keptSince{raw, e.until})
+		tail.Earlier = append(tail.Earlier, keptUntil{raw, e.until})
 	}
 	rest, err := json.Marshal(tail)
 	return append(entry, rest...), err
