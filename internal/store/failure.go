@@ -98,7 +98,15 @@ func failure(ctx context.Context, op string, err error) *Failure {
 	return &Failure{Op: op, Reason: reason, Err: err}
 }
 
+// notUnderstood is for an answer of a form that no server should give.
+func notUnderstood(op string) *Failure {
+	return &Failure{op, Refused, errors.New("an answer that was not understood")}
+}
+
 func reasonOf(ctx context.Context, err error) Reason {
+	if errors.Is(err, errResting) {
+		return Resting
+	}
 	if own, ok := errors.AsType[*Failure](err); ok {
 		return own.Reason
 	}

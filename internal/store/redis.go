@@ -220,7 +220,7 @@ func (r *Redis) put(ctx context.Context, op string, key Key, value []byte, t ter
 		r.unopened(ErrUnreadable)
 		return ErrUnreadable
 	}
-	return &Failure{op, Refused, errors.New("an answer that was not understood")}
+	return notUnderstood(op)
 }
 
 // replicate writes and waits a moment for the replicas: what only a master knows is
@@ -323,7 +323,7 @@ func (r *Redis) try(caller context.Context, op, name string, ask func(context.Co
 	}
 	b := r.breaker(server)
 	if !b.allow(time.Now()) {
-		return nil, &Failure{op, Resting, errResting}
+		return nil, errResting
 	}
 	answer, err := ask(ctx)
 	resting, back := b.ended(time.Now(), reasonIf(caller, err))

@@ -82,7 +82,7 @@ func moment(op string, answer any) (uint64, error) {
 	text, _ := answer.(string)
 	at, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, &Failure{op, Refused, errors.New("an answer that was not understood")}
+		return 0, notUnderstood(op)
 	}
 	return at, nil
 }
@@ -139,10 +139,10 @@ func (r *Redis) claim(ctx context.Context, part string, lease time.Duration) (cl
 	if err != nil {
 		return claim{}, err
 	}
-	c, unread := claim{part: part, next: dueNever}, &Failure{"claim", Refused, errors.New("an answer that was not understood")}
+	c := claim{part: part, next: dueNever}
 	parts, _ := answer.([]any)
 	if len(parts) != 3 {
-		return claim{}, unread
+		return claim{}, notUnderstood("claim")
 	}
 	if c.mark, err = moment("claim", parts[0]); err != nil {
 		return claim{}, err
@@ -150,7 +150,7 @@ func (r *Redis) claim(ctx context.Context, part string, lease time.Duration) (cl
 	text, _ := parts[1].(string)
 	us, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return claim{}, unread
+		return claim{}, notUnderstood("claim")
 	}
 	if us >= 0 {
 		c.next = time.Duration(us) * time.Microsecond

@@ -126,7 +126,7 @@ func (h *redisHold) ask(ctx context.Context, fence string) (left time.Duration, 
 	}
 	pair, ok := answer.([]any)
 	if !ok || len(pair) != 2 {
-		return 0, &Failure{"lock", Refused, errors.New("an answer that was not understood")}
+		return 0, notUnderstood("lock")
 	}
 	got, _ := pair[0].(int64)
 	ms, _ := pair[1].(int64)
