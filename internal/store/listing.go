@@ -94,9 +94,12 @@ func (r *Redis) List(ctx context.Context, kind string, visit func([]Item) error)
 	var failed error // masters are asked one after the other, also after one has failed
 	err := r.scan(ctx, kind, func(names []string) error {
 		for some := range slices.Chunk(names, listStep) {
-			if failed == nil {
-				failed = r.list(ctx, kind, some, &skipped, visit)
+			if failed != nil {
+				break
 			}
+			var more Skipped
+			more, failed = r.list(ctx, kind, some, visit)
+			skipped.Others, skipped.Unreadable = skipped.Others+more.Others, skipped.Unreadable+more.Unreadable
 		}
 		return failed
 	})
@@ -104,10 +107,11 @@ func (r *Redis) List(ctx context.Context, kind string, visit func([]Item) error)
 }
 
 // list reads the entries of some names.
-func (r *Redis) list(ctx context.Context, kind string, names []string, skipped *Skipped, visit func([]Item) error) error {
+func (r *Redis) list(ctx context.Context, kind string, names []string, visit func([]Item) error) (Skipped, error) {
+	var skipped Skipped
 	answers, err := r.each(ctx, "get", names)
 	if err != nil {
-		return err
+		return skipped, err
 	}
 	var items []Item
 	for i, answer := range answers {
@@ -126,9 +130,9 @@ func (r *Redis) list(ctx context.Context, kind string, names []string, skipped *
 		}
 	}
 	if len(items) == 0 {
-		return nil
+		return skipped, nil
 	}
-	return visit(items)
+	return skipped, visit(items)
 }
 
 // Left implements [Lister].
