@@ -31,9 +31,9 @@ func (c *Client) former(r Request) *dpop.Key {
 }
 
 // refresh sends a refresh token with the key in use. A confidential client's refresh token is bound to the client, not to
-// the key (RFC 9449 §5). Should HelseID bind it all the same, it refuses what is proven with another key; then the token
-// is sent once more with its own, and all refreshes after that begin so. Whatever else such a refusal means, it means
-// twice.
+// the key (RFC 9449 §5). Should HelseID bind it all the same, it refuses the proof, which is looked at before the token is
+// redeemed; then the token is sent with its own key, and all refreshes after that begin so. A refusal of the token itself
+// is final: it is never sent again.
 func (c *Client) refresh(ctx context.Context, q query, r Request) (*Grant, error) {
 	own := c.former(r)
 	if own != nil && c.bound.Load() {
@@ -41,7 +41,7 @@ func (c *Client) refresh(ctx context.Context, q query, r Request) (*Grant, error
 		return c.grant(ctx, q, r)
 	}
 	g, err := c.grant(ctx, q, r)
-	if own == nil || !refusedForKey(err) {
+	if own == nil || !refusedProof(err) {
 		return g, c.lostKey(r, err)
 	}
 	q.proof = own
@@ -55,20 +55,21 @@ func (c *Client) refresh(ctx context.Context, q query, r Request) (*Grant, error
 // lostKey reads a refusal of the proof for a refresh token whose own key is no longer held: if HelseID takes the key in
 // use elsewhere, the refusal is about the token, and the person must log in again.
 func (c *Client) lostKey(r Request, err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.oauth != errInvalidProof || e.code == codeClockSkew || r.Obtained == "" || c.opt.DPoP == nil {
+	if !refusedProof(err) || r.Obtained == "" || c.opt.DPoP == nil {
 		return err
 	}
 	current := c.opt.DPoP.Current()
 	if c.opt.DPoP.Find(r.Obtained) != nil || !c.bound.Load() && c.granted.Load() != current {
 		return err
 	}
+	e, _ := errors.AsType[*Error](err)
 	over := *e
 	over.invalidGrant = true
 	return &over
 }
 
-func refusedForKey(err error) bool {
+// refusedProof says that HelseID refused the proof, and not for its time.
+func refusedProof(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.invalidGrant || e.oauth == errInvalidProof)
+	return ok && e.oauth == errInvalidProof && e.code != codeClockSkew
 }

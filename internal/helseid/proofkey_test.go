@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sfm-sidecar/internal/dpop"
 )
@@ -22,7 +23,7 @@ func (f *fake) proofThumbprint(r *http.Request, keys ...*dpop.Key) string {
 }
 
 // A refresh goes with the key in use; with the refresh token's own only where HelseID
-// refuses that, and from then on at once.
+// refuses the proof, and from then on at once. A token that is refused itself is sent once.
 func TestRefreshWithAnotherKey(t *testing.T) {
 	for name, tc := range map[string]struct {
 		bound    string // the error with which another key than the token's own is refused; "" = none is
@@ -31,8 +32,8 @@ func TestRefreshWithAnotherKey(t *testing.T) {
 		posts    []int  // how many requests each of two refreshes makes
 	}{
 		"not bound":                      {obtained: true, posts: []int{1, 1}},
-		"bound, invalid_grant":           {bound: errInvalidGrant, obtained: true, posts: []int{2, 1}},
-		"bound, invalid_dpop_proof":      {bound: errInvalidProof, obtained: true, posts: []int{3, 1}},
+		"refused, not for its key":       {bound: errInvalidGrant, obtained: true, posts: []int{1, 1}},
+		"bound":                          {bound: errInvalidProof, obtained: true, posts: []int{3, 1}},
 		"another fault":                  {bound: "invalid_request", obtained: true, posts: []int{1, 1}},
 		"the own key is not known":       {bound: errInvalidGrant, posts: []int{1, 1}},
 		"the own key is no longer held":  {bound: errInvalidGrant, obtained: true, dropped: true, posts: []int{1, 1}},
@@ -62,7 +63,7 @@ func TestRefreshWithAnotherKey(t *testing.T) {
 			if tc.obtained {
 				r.Obtained = old.Thumbprint()
 			}
-			works := tc.bound == "" || tc.obtained && !tc.dropped && tc.bound != "invalid_request"
+			works := tc.bound == "" || tc.obtained && !tc.dropped && tc.bound == errInvalidProof
 			want := current.Thumbprint()
 			if tc.bound != "" {
 				want = old.Thumbprint()
@@ -83,6 +84,26 @@ func TestRefreshWithAnotherKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A proof that is refused for its time would be refused with any key.
+func TestRefreshWithAWrongClock(t *testing.T) {
+	f := newFake(t)
+	current, err := dpop.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.post = func(_ int, w http.ResponseWriter, r *http.Request) {
+		if f.proofThumbprint(r, f.dpop, current) != current.Thumbprint() {
+			t.Error("sent with the key of before")
+		}
+		w.Header().Set("Date", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat))
+		writeError(w, http.StatusBadRequest, errInvalidProof, "")
+	}
+	c := f.client(func(o *Options) { o.DPoP = dpop.NewRing(current, f.dpop) })
+	r := Request{Tenant: testTenant, Wanted: []string{testScope}, PID: testPID, Obtained: f.dpop.Thumbprint()}
+	_, err = c.Refresh(t.Context(), "refresh", r)
+	wantError(t, err, codeClockSkew)
 }
 
 // A proof that HelseID takes elsewhere, and refuses for a refresh token whose own key is

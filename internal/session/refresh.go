@@ -94,7 +94,6 @@ func (m *Manager) refresh(ctx context.Context, s spending, r helseid.Request) (*
 func (m *Manager) spend(ctx context.Context, s *spending, r helseid.Request) (*helseid.Grant, error) {
 	grant, err := m.o.HelseID.Refresh(ctx, s.token, r)
 	if a, ok := errors.AsType[answer](err); ok && a.NoAnswer() && (s.hold == nil || !s.lost()) {
-		r.Obtained = "" // one replay, with one key
 		return m.o.HelseID.Refresh(ctx, s.token, r)
 	}
 	return grant, err
