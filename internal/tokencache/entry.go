@@ -198,13 +198,15 @@ func (c *Cache) wake(e *entry) {
 		c.entries.Remove(e.key)
 	case now == fresh:
 		c.arm(e, c.left(e)-e.bands.soon)
-	case c.underWay(k) != nil: // whose landing arms the timer again
+	case c.underWay(k) != nil: // its landing sets another time, unless it comes too late
+		c.arm(e, c.lifeAbove(e))
 	case !wanted || e.bands.soon == 0:
 		c.arm(e, c.lifeAbove(e))
 	case time.Now().Before(e.retry): // a renewal failed just when the timer had fired
 		c.arm(e, time.Until(e.retry))
 	default:
 		c.launch(context.Background(), k, e.mint).renewal = true
+		c.arm(e, c.lifeAbove(e))
 	}
 }
 

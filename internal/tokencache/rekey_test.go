@@ -260,3 +260,55 @@ func TestRekeyedForgetSubject(t *testing.T) {
 		}
 	})
 }
+
+// A token that ended while its renewal was under way, and failed, is not held any more, of
+// whichever key it was.
+func TestRenewalOutlivesTheToken(t *testing.T) {
+	for name, keys := range map[string][]string{"same key": {"old"}, "another key": {"new", "old"}, "key dropped": {"new"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRekeyed(t, nil)
+				r.lifetime = 20 * time.Second
+				r.want(t, "t1", "old")
+				r.slow(30 * time.Second)
+				r.fail(errors.New("HelseID is down"))
+				time.Sleep(16*time.Second + 500*time.Millisecond) // it is being renewed
+				r.set(keys...)
+				time.Sleep(time.Minute)
+				if made, n := r.made.Load(), r.Entries(); made != 2 || n != 0 {
+					t.Errorf("%d minted, %d held", made, n)
+				}
+			})
+		})
+	}
+}
+
+// What lands for a key that was dropped meanwhile is not kept; the token before it, which is
+// still good, ends when its time comes.
+func TestRenewalForADroppedKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRekeyed(t, nil)
+		r.lifetime = 20 * time.Second
+		r.want(t, "t1", "old")
+		r.set("new", "old")
+		r.slow(2 * time.Second)
+		bound := func(ctx context.Context) (*Token, error) {
+			token, err := r.mint(ctx)
+			if token != nil {
+				token.Thumbprint = "new"
+			}
+			return token, err
+		}
+		time.Sleep(15 * time.Second)
+		if _, err := r.Token(t.Context(), Key{Parent: "p", Thumbprint: "new"}, bound); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1500 * time.Millisecond) // it is being renewed
+		r.set("old")
+		r.Rekeyed()
+		time.Sleep(time.Minute)
+		if n := r.Entries(); n != 0 {
+			t.Errorf("%d held", n)
+		}
+	})
+}
