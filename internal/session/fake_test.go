@@ -181,6 +181,8 @@ type fakeStore struct {
 	late bool
 	// full refuses changes of sessions alone.
 	full atomic.Bool
+	// watches are those that are under way.
+	watches watches
 }
 
 var errDown = errors.New("the store is down")
@@ -260,8 +262,11 @@ func (f *fakeStore) Take(ctx context.Context, key store.Key) ([]byte, error) {
 }
 
 func (f *fakeStore) Watch(ctx context.Context, key store.Key) (<-chan struct{}, func(), error) {
+	if err := f.err(); err != nil {
+		return nil, nil, err
+	}
 	changed, stop, err := f.Memory.Watch(ctx, key)
-	return changed, stop, cmp.Or(f.err(), err)
+	return changed, f.watches.add(changed, stop), err
 }
 
 func (f *fakeStore) List(ctx context.Context, kind string, visit func([]store.Item) error) (store.Skipped, error) {

@@ -60,6 +60,9 @@ func (m *Manager) Close() {
 	}
 	clear(b.idle)
 	b.mu.Unlock()
+	for _, d := range m.decoded.Values() {
+		d.unfollow()
+	}
 	b.work.Wait()
 }
 

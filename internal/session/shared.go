@@ -87,8 +87,14 @@ func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
 	if ok && before.current() {
 		return before, nil
 	}
-	if !ok || before.record.usable(m.now()) != nil {
+	if !ok {
 		return m.follow(ctx, id)
+	}
+	if before.record.usable(m.now()) != nil {
+		if d, err := m.read(ctx, id); err != nil || d.record.usable(m.now()) != nil {
+			return d, err
+		}
+		return m.follow(ctx, id) // the log-in was finished
 	}
 	held := before.followed.Load()
 	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return m.follow(ctx, id) })
@@ -133,7 +139,7 @@ func patiently[T any](ctx context.Context, m *Manager, ask func(context.Context)
 	}
 }
 
-// follow reads a record and is told of its changes from then on.
+// follow reads a record and, if its session may be used, is told of its changes from then on.
 func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
 	// Watched before it is read: a change between the two is not missed.
 	changed, stop, err := m.o.Store.Watch(context.WithoutCancel(ctx), sessionKey(id))
@@ -145,9 +151,13 @@ func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
 		stop()
 		return nil, err
 	}
+	if d.record.usable(m.now()) != nil {
+		stop()
+		return d, nil
+	}
 	d.followBy(&following{changed, stop, time.Now().Add(followedLife)})
-	if held, ok := m.decoded.Peek(id); !ok || held != d {
-		d.unfollow() // it left meanwhile
+	if held, ok := m.decoded.Peek(id); !ok || held != d || m.background.ctx.Err() != nil {
+		d.unfollow() // it left meanwhile, or the Manager has ended
 	}
 	return d, nil
 }
