@@ -289,26 +289,26 @@ func TestRenewalForADroppedKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRekeyed(t, nil)
 		r.lifetime = 20 * time.Second
-		r.want(t, "t1", "old")
-		r.set("new", "old")
-		r.slow(2 * time.Second)
-		bound := func(ctx context.Context) (*Token, error) {
+		bound := "old"
+		mint := func(ctx context.Context) (*Token, error) {
+			thumbprint := bound
 			token, err := r.mint(ctx)
-			if token != nil {
-				token.Thumbprint = "new"
+			if err == nil {
+				token.Thumbprint = thumbprint
 			}
 			return token, err
 		}
-		time.Sleep(15 * time.Second)
-		if _, err := r.Token(t.Context(), Key{Parent: "p", Thumbprint: "new"}, bound); err != nil {
+		if _, err := r.Token(t.Context(), Key{Parent: "p", Thumbprint: "old"}, mint); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(1500 * time.Millisecond) // it is being renewed
+		bound = "new"
+		r.set("new", "old")
+		r.slow(2 * time.Second)
+		time.Sleep(16*time.Second + 500*time.Millisecond) // it is being renewed
 		r.set("old")
-		r.Rekeyed()
 		time.Sleep(time.Minute)
-		if n := r.Entries(); n != 0 {
-			t.Errorf("%d held", n)
+		if made, n := r.made.Load(), r.Entries(); made != 2 || n != 0 {
+			t.Errorf("%d minted, %d held", made, n)
 		}
 	})
 }
