@@ -40,7 +40,7 @@ func (m *Manager) Finish(ctx context.Context, c Callback) error {
 	defer cancel()
 	err = m.finish(ctx, &a, c)
 	if errors.As(err, new(*unanswered)) {
-		return errors.Join(err, m.putAttempt(ctx, c.State, a))
+		return errors.Join(err, m.giveBack(ctx, c.State, a))
 	}
 	if err != nil {
 		return m.fail(ctx, a.Session, err)
@@ -48,7 +48,17 @@ func (m *Manager) Finish(ctx context.Context, c Callback) error {
 	return nil
 }
 
-// unanswered is a failure to speak to HelseID that leaves the log-in pending.
+// giveBack has a state be good once more, as soon as the store takes it.
+func (m *Manager) giveBack(ctx context.Context, state string, a attempt) error {
+	err := m.putAttempt(ctx, state, a)
+	if storeDown(err) {
+		m.insist(attemptLifetime, func(ctx context.Context) error { return m.putAttempt(ctx, state, a) })
+	}
+	return err
+}
+
+// unanswered is a failure to speak to HelseID, or to the store, that leaves the log-in
+// pending, or may have finished it.
 type unanswered struct{ error }
 
 // Unwrap returns the failure.
@@ -56,7 +66,8 @@ func (e *unanswered) Unwrap() error { return e.error }
 
 // waits makes an error unanswered where trying again may end otherwise.
 func waits(err error) error {
-	if r, ok := errors.AsType[refusal](err); ok && (r.Code() == "helseid-unavailable" || r.Code() == codeLimit) {
+	r, ok := errors.AsType[refusal](err)
+	if ok && (r.Code() == "helseid-unavailable" || r.Code() == codeLimit || r.Code() == codeStore) {
 		return &unanswered{err}
 	}
 	return err
@@ -122,7 +133,7 @@ func (m *Manager) putAttempt(ctx context.Context, state string, a attempt) error
 func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 	d, err := m.read(ctx, a.Session)
 	if err != nil {
-		return err
+		return waits(err)
 	}
 	if err := d.record.awaits(m.now(), errReplayed()); err != nil {
 		return err
@@ -138,7 +149,7 @@ func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 	}
 	person, err := m.o.HelseID.VerifyIDToken(ctx, a.Login.IDToken, a.Nonce)
 	if err = waits(err); err == nil {
-		err = m.admit(ctx, a, person)
+		err = waits(m.admit(ctx, a, person))
 	}
 	if err != nil && !errors.As(err, new(*unanswered)) {
 		m.drop(ctx, a.Login.RefreshToken)

@@ -1,0 +1,74 @@
+package session_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+)
+
+// A store that fails within a log-in costs nobody the log-in: the same callback may come
+// again, and what HelseID gave for the code is kept for it.
+func TestFinishWhileTheStoreFails(t *testing.T) {
+	for name, at := range map[string]string{"after the state was used": "state", "after the session was noted": session.KindUsed} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := newFleet(t)
+				defer a.Close()
+				defer b.Close()
+				handle, _, browser, state := a.pending(t, session.Begin{})
+				a.store.put = func(key store.Key) {
+					if key.Kind == at {
+						a.store.down.Store(true)
+					}
+				}
+				exchanged := 0
+				a.helseID.exchange = func() error { exchanged++; return nil }
+				wantCode(t, a.Finish(t.Context(), own(state, browser)), "store-unavailable", "")
+				a.store.put = nil
+				a.store.down.Store(false)
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if err := b.Finish(t.Context(), own(state, browser)); err != nil {
+					t.Fatalf("the callback did not come again: %v", err)
+				}
+				wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+				b.refresh(t, handle, "")
+				if revoked := a.helseID.revoked; exchanged != 1 || len(revoked) != 0 {
+					t.Errorf("the code was sent %d times, revoked %v", exchanged, revoked)
+				}
+			})
+		})
+	}
+}
+
+// A log-in that was written although the store's answer to that was lost goes on.
+func TestFinishWithoutAnswerOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle, _, browser, state := a.pending(t, session.Begin{})
+		a.store.late = true
+		a.store.put = func(key store.Key) {
+			if key.Kind == session.KindRecord {
+				a.store.down.Store(true)
+			}
+		}
+		wantCode(t, a.Finish(t.Context(), own(state, browser)), "store-unavailable", "")
+		a.store.put = nil
+		a.store.down.Store(false)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		if _, err := b.Refresh(t.Context(), b.ID(handle), helseid.Request{}); err != nil {
+			t.Errorf("the log-in is lost: %v", err)
+		}
+		if revoked := a.helseID.revoked; len(revoked) != 0 {
+			t.Errorf("revoked %v", revoked)
+		}
+	})
+}
