@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -283,6 +284,26 @@ func TestRenewalOutlivesTheToken(t *testing.T) {
 	}
 }
 
+// That holds for a renewal that a call began, too.
+func TestRenewalByACallOutlivesTheToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		m := &mill{lifetime: 20 * time.Second}
+		c := newCache(t, Options{RefreshBefore: 5 * time.Minute, Wall: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+		want(t, c, m, 1)
+		m.slow(30 * time.Second)
+		m.fail(errors.New("HelseID is down"))
+		time.Sleep(10 * time.Second)
+		ahead.Store(int64(7 * time.Second)) // by this clock it is due
+		want(t, c, m, 1)
+		ahead.Store(0)
+		time.Sleep(time.Minute)
+		if made, n := m.made.Load(), c.Entries(); made != 2 || n != 0 {
+			t.Errorf("%d minted, %d held", made, n)
+		}
+	})
+}
+
 // What lands for a key that was dropped meanwhile is not kept; the token before it, which is
 // still good, ends when its time comes.
 func TestRenewalForADroppedKey(t *testing.T) {
@@ -309,6 +330,42 @@ func TestRenewalForADroppedKey(t *testing.T) {
 		time.Sleep(time.Minute)
 		if made, n := r.made.Load(), r.Entries(); made != 2 || n != 0 {
 			t.Errorf("%d minted, %d held", made, n)
+		}
+	})
+}
+
+// The end of a session at one replica takes along what another shared of it, whatever keys
+// the tokens are bound to.
+func TestRekeyedForgetSubjectElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store.NewMemory()
+		a, b := newRekeyed(t, s), newRekeyed(t, s)
+		for _, r := range []*rekeyed{a, b} {
+			r.set("new", "old")
+		}
+		for parent, thumbprint := range map[string]string{"p1": "old", "p2": "new"} {
+			k := Key{Subject: "s", Parent: parent, Thumbprint: "new"}
+			got, err := a.Token(t.Context(), k, func(ctx context.Context) (*Token, error) {
+				token, err := a.mint(ctx)
+				if err == nil {
+					token.Thumbprint = thumbprint
+				}
+				return token, err
+			})
+			if err != nil || got.Thumbprint != thumbprint {
+				t.Fatalf("%v, %v", got, err)
+			}
+		}
+		for parent, thumbprint := range map[string]string{"p1": "old", "p2": "new"} {
+			got, err := b.Token(t.Context(), Key{Subject: "s", Parent: parent, Thumbprint: "new"}, b.bound)
+			if err != nil || got.Thumbprint != thumbprint || b.made.Load() != 0 {
+				t.Fatalf("%v of key %s, %v", got, got.Thumbprint, err)
+			}
+		}
+		b.ForgetSubject("s")
+		synctest.Wait()
+		if n := s.Len(kindToken); n != 0 {
+			t.Errorf("%d tokens are left", n)
 		}
 	})
 }
