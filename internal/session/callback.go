@@ -159,7 +159,7 @@ func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 
 // admit checks who logged in and makes the session active.
 func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) error {
-	var look time.Duration
+	look := m.o.Idle / 10
 	err := m.update(ctx, a.Session, func(r *record) error {
 		if err := r.fresh(person, a.Pushed); err != nil {
 			return err
@@ -170,7 +170,7 @@ func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) 
 		look = r.nextLook(m.now(), m.o.Idle)
 		return m.markUsed(ctx, a.Session)
 	})
-	if err == nil {
+	if err == nil || storeDown(err) { // which may have taken it
 		m.watch(a.Session, look)
 	}
 	return err

@@ -37,7 +37,7 @@ func TestFinishWhileTheStoreFails(t *testing.T) {
 				}
 				wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
 				b.refresh(t, handle, "")
-				if revoked := a.helseID.revoked; exchanged != 1 || len(revoked) != 0 {
+				if revoked, _ := a.over(); exchanged != 1 || len(revoked) != 0 {
 					t.Errorf("the code was sent %d times, revoked %v", exchanged, revoked)
 				}
 			})
@@ -45,12 +45,14 @@ func TestFinishWhileTheStoreFails(t *testing.T) {
 	}
 }
 
-// A log-in that was written although the store's answer to that was lost goes on.
+// A log-in that was written although the store's answer to that was lost goes on, and ends
+// as any other does.
 func TestFinishWithoutAnswerOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
 		defer a.Close()
 		defer b.Close()
+		a.helseID.lifetime = 24 * time.Hour
 		handle, _, browser, state := a.pending(t, session.Begin{})
 		a.store.late = true
 		a.store.put = func(key store.Key) {
@@ -67,8 +69,37 @@ func TestFinishWithoutAnswerOfTheStore(t *testing.T) {
 		if _, err := b.Refresh(t.Context(), b.ID(handle), helseid.Request{}); err != nil {
 			t.Errorf("the log-in is lost: %v", err)
 		}
-		if revoked := a.helseID.revoked; len(revoked) != 0 {
+		if revoked, _ := a.over(); len(revoked) != 0 {
 			t.Errorf("revoked %v", revoked)
+		}
+		time.Sleep(14 * time.Hour) // nobody uses it, and nobody else watches it
+		if revoked, _ := a.over(); len(revoked) != 1 {
+			t.Errorf("revoked %v", revoked)
+		}
+	})
+}
+
+// A hand-over that was written although the answer to that was lost leaves nobody's session
+// behind: no one has its handle.
+func TestAdoptWithoutAnswerOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		a.helseID.lifetime = 24 * time.Hour
+		a.store.late = true
+		a.store.put = func(key store.Key) {
+			if key.Kind == session.KindRecord {
+				a.store.down.Store(true)
+			}
+		}
+		_, err := a.Adopt(t.Context(), "rt-0", session.Begin{})
+		wantCode(t, err, "store-unavailable", "")
+		a.store.put = nil
+		a.store.down.Store(false)
+		time.Sleep(14 * time.Hour)
+		if _, ended := a.over(); ended != 1 {
+			t.Errorf("%d sessions ended", ended)
 		}
 	})
 }

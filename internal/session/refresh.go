@@ -209,10 +209,13 @@ func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (han
 	if err := m.markUsed(ctx, id); err != nil {
 		return "", err
 	}
-	if err := m.write(ctx, id, r, terms{}); err != nil {
+	err = m.write(ctx, id, r, terms{})
+	if err == nil || storeDown(err) { // which may have taken it
+		m.watch(id, r.nextLook(now, m.o.Idle))
+	}
+	if err != nil {
 		return "", err
 	}
-	m.watch(id, r.nextLook(now, m.o.Idle))
 	return handle, nil
 }
 
