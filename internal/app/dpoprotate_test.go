@@ -217,6 +217,51 @@ func TestRotateRefusedRefreshToken(t *testing.T) {
 	}
 }
 
+// The end of a session takes along its tokens of all keys, whichever replica fetched them,
+// while calls go on.
+func TestRotatedTokensEndWithTheirSession(t *testing.T) {
+	t.Parallel()
+	server := startShared(t)
+	a := newWorld(t, setup{env: server.env()})
+	fleet := []*world{a, a.replica()}
+	handles := []string{a.logIn("lege"), a.logIn("lege")}
+	use := func(tenant int) {
+		for _, handle := range handles {
+			for _, w := range fleet {
+				w.wantCode(w.call(handle, tenant), "")
+			}
+		}
+	}
+	use(0)
+	a.rotateKey(len(fleet))
+	use(1)
+	shared := func() int { return strings.Count(server.cli("KEYS", "sfm:token:*"), "sfm:token:") }
+	if n := shared(); n != 4 {
+		t.Fatalf("%d tokens are shared", n)
+	}
+	var calls sync.WaitGroup
+	for _, w := range fleet {
+		for tenant := range 3 { // one of them is fetched meanwhile
+			calls.Go(func() { _, _ = w.do(w.request(http.MethodGet, "/basis/Task", "", headers(handles[0], simulator.Tenants()[tenant])...)) })
+		}
+	}
+	a.wantCode(a.send(a.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", handles[0])), "")
+	calls.Wait()
+	if code, _, stderr := a.run(t, nil, "sessions", "end", "--all", "--yes"); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	eventually(t, "no token is left", func() bool { return shared() == 0 })
+	for _, handle := range handles {
+		for _, w := range fleet {
+			w.wantEnded(w.call(handle, 0))
+			w.wantEnded(w.call(handle, 1))
+		}
+	}
+	if a.sim.Reuses() != 0 {
+		t.Errorf("%d refresh tokens were used twice", a.sim.Reuses())
+	}
+}
+
 // A replica that starts while the store is down uses a key of its own, and takes up the
 // fleet's when the store is back.
 func TestOwnDPoPKeyHeals(t *testing.T) {
