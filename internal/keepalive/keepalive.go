@@ -340,6 +340,7 @@ func (k *Keeper) take(session string) (taken []ending, ended map[Key]int) {
 		taken = append(taken, ending{s.key, s.path, k.status(s).State == Open})
 		s.end()
 	}
+	p.over = true
 	delete(k.persons, session)
 	return taken, maps.Clone(p.struck)
 }

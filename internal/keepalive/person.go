@@ -7,18 +7,21 @@ import (
 
 // person is what is known of one person's SFM sessions.
 type person struct {
-	turn chan struct{} // held by who works at the person's page; no call of an EPJ waits for it
-	mark uint64        // of the note that was made last; guarded by turn
+	session string
+	turn    chan struct{} // held by who works at the person's page; no call of an EPJ waits for it
+	mark    uint64        // of the note that was made last; guarded by turn
 
 	// Guarded by Keeper.mu:
 	sessions map[Key]*sfmSession // by folded key
 	struck   map[Key]int         // ended here, which the book may not know yet
 	posting  int                 // calls to SFM that are under way
+	over     bool                // the person's session has ended: nothing of it comes back
 }
 
 // sfmSession is one SFM session.
 type sfmSession struct {
 	key  Key
+	of   *person
 	ctx  context.Context // its own; ends when it is forgotten
 	end  context.CancelFunc
 	news chan struct{} // holds one: something changed, look
@@ -46,7 +49,7 @@ func holdOf(t Token) hold { return hold{sum(t.AccessToken), t.Expires} }
 func (k *Keeper) person(session string) *person {
 	p := k.persons[session]
 	if p == nil {
-		p = &person{turn: make(chan struct{}, 1), sessions: make(map[Key]*sfmSession), struck: make(map[Key]int)}
+		p = &person{session: session, turn: make(chan struct{}, 1), sessions: make(map[Key]*sfmSession), struck: make(map[Key]int)}
 		k.persons[session] = p
 	}
 	return p
@@ -69,9 +72,9 @@ func (k *Keeper) find(key Key) *sfmSession {
 
 // file makes a session and starts its loop. It is called with mu held.
 func (k *Keeper) file(key Key) *sfmSession {
-	s := &sfmSession{key: key, news: make(chan struct{}, 1)}
+	s := &sfmSession{key: key, of: k.person(key.Session), news: make(chan struct{}, 1)}
 	s.ctx, s.end = context.WithCancel(k.life)
-	k.person(key.Session).sessions[key.folded()] = s
+	s.of.sessions[key.folded()] = s
 	k.loops.Go(func() { k.keep(s) })
 	return s
 }

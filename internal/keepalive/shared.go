@@ -38,6 +38,9 @@ const (
 // errBusy says that another replica may be calling SFM about the same person's sessions.
 var errBusy = errors.New("another replica is calling SFM")
 
+// errOver says that a person's session has ended here, and that its page goes.
+var errOver = errors.New("the person's session has ended here")
+
 // owed is what the book does not know of a session.
 type owed struct {
 	why owing
@@ -73,14 +76,11 @@ type plan struct {
 	struck  map[Key]int  // likewise
 }
 
-// square brings what is known here and what the page says together.
-func (k *Keeper) square(ctx context.Context, session string, e errand) error {
-	k.mu.Lock()
-	p := k.person(session)
-	k.mu.Unlock()
+// square brings what is known here of a person and what their page says together.
+func (k *Keeper) square(ctx context.Context, p *person, e errand) error {
 	defer func() {
 		k.mu.Lock()
-		k.tidy(session)
+		k.tidy(p.session)
 		k.mu.Unlock()
 	}()
 	select {
@@ -90,20 +90,23 @@ func (k *Keeper) square(ctx context.Context, session string, e errand) error {
 		return context.Cause(ctx)
 	}
 	for range turns {
-		raw, version, err := k.o.Book.Read(ctx, session)
+		raw, version, err := k.o.Book.Read(ctx, p.session)
 		if err != nil {
 			return err
 		}
-		todo, err := k.plan(session, p, readPage(raw), e)
+		todo, err := k.plan(p, readPage(raw), e)
+		if errors.Is(err, errOver) {
+			return k.settle(ctx, p)
+		}
 		if err != nil {
 			return err
 		}
-		err = k.write(ctx, session, p, version, todo, e)
+		err = k.write(ctx, p, version, todo, e)
 		if errors.Is(err, ErrTurned) && !e.claim { // who wrote a page that is claimed has acted
 			continue
 		}
-		if err == nil && !e.leave {
-			k.apply(session, p, todo, e)
+		if err == nil && !e.leave && !k.apply(p, todo, e) && todo.changed {
+			return k.burn(ctx, p.session) // it was written after the page was burned, for all we know
 		}
 		return err
 	}
@@ -111,10 +114,13 @@ func (k *Keeper) square(ctx context.Context, session string, e errand) error {
 }
 
 // plan says what should stand in a page.
-func (k *Keeper) plan(session string, p *person, now page, e errand) (plan, error) {
+func (k *Keeper) plan(p *person, now page, e errand) (plan, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	at := k.o.Now()
+	if p.over {
+		return plan{}, errOver
+	}
 	if (e.claim || e.post != nil) && now.busy(k.me, at) {
 		return plan{}, errBusy
 	}
@@ -182,7 +188,7 @@ func (k *Keeper) line(s *sfmSession, old line) line {
 
 // write writes a page: first by when its keeper must act, then the page, so that no
 // page is ever without.
-func (k *Keeper) write(ctx context.Context, session string, p *person, version uint64, todo plan, e errand) error {
+func (k *Keeper) write(ctx context.Context, p *person, version uint64, todo plan, e errand) error {
 	empty := len(todo.next.Lines) == 0
 	if !todo.changed && !e.claim {
 		return nil
@@ -192,7 +198,7 @@ func (k *Keeper) write(ctx context.Context, session string, p *person, version u
 		if e.leave {
 			in = 0
 		}
-		mark, err := k.o.Book.Due(ctx, session, in)
+		mark, err := k.o.Book.Due(ctx, p.session, in)
 		if err != nil {
 			return err
 		}
@@ -200,35 +206,36 @@ func (k *Keeper) write(ctx context.Context, session string, p *person, version u
 	}
 	switch {
 	case !empty && todo.changed:
-		return k.o.Book.Write(ctx, session, todo.next.bytes(), todo.next.life(k.o.Now()), version)
+		return k.o.Book.Write(ctx, p.session, todo.next.bytes(), todo.next.life(k.o.Now()), version)
 	case !empty:
 		return nil
 	case version != 0: // it goes, unless somebody writes to it just now
-		if err := k.o.Book.Write(ctx, session, nil, time.Millisecond, version); err != nil {
+		if err := k.o.Book.Write(ctx, p.session, nil, time.Millisecond, version); err != nil {
 			return err
 		}
 	}
-	return k.settle(ctx, session, p)
+	return k.settle(ctx, p)
 }
 
 // settle removes the last note that was made here. It is called with the person's turn.
-func (k *Keeper) settle(ctx context.Context, session string, p *person) error {
+func (k *Keeper) settle(ctx context.Context, p *person) error {
 	if p.mark == 0 {
 		return nil
 	}
-	err := k.o.Book.Settle(ctx, session, p.mark)
+	err := k.o.Book.Settle(ctx, p.session, p.mark)
 	if err == nil {
 		p.mark = 0
 	}
 	return err
 }
 
-// apply takes up what stands in the page.
-func (k *Keeper) apply(session string, p *person, todo plan, e errand) {
+// apply takes up what stands in the page, unless the person's session has ended
+// meanwhile.
+func (k *Keeper) apply(p *person, todo plan, e errand) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.life.Err() != nil || k.persons[session] != p {
-		return // all of it was forgotten meanwhile
+	if k.life.Err() != nil || k.persons[p.session] != p {
+		return !p.over
 	}
 	for folded, seq := range todo.struck {
 		if p.struck[folded] == seq {
@@ -249,10 +256,10 @@ func (k *Keeper) apply(session string, p *person, todo plan, e errand) {
 		}
 	}
 	if !todo.mine {
-		return
+		return true
 	}
 	for _, l := range todo.next.Lines {
-		key := l.key(session)
+		key := l.key(p.session)
 		if _, struck := p.struck[key.folded()]; struck {
 			continue
 		}
@@ -266,4 +273,5 @@ func (k *Keeper) apply(session string, p *person, todo plan, e errand) {
 			s.nudge()
 		}
 	}
+	return true
 }

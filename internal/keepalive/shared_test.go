@@ -446,7 +446,7 @@ func TestClaimOfAPageThatIsWritten(t *testing.T) {
 		f.create(f.replicas[0], keyA)
 		b := f.replicas[1]
 		b.desk.change(func() { b.desk.turns = 1 })
-		if err := b.square(t.Context(), "person-1", errand{claim: true}); !errors.Is(err, ErrTurned) {
+		if err := b.square(t.Context(), &person{session: "person-1", turn: make(chan struct{}, 1)}, errand{claim: true}); !errors.Is(err, ErrTurned) {
 			t.Errorf("%v, want ErrTurned", err)
 		}
 		f.wantKept(1, 0)
@@ -547,6 +547,41 @@ func TestSlowBook(t *testing.T) {
 		time.Sleep(time.Minute)
 		f.wantNothingLeft()
 	})
+}
+
+// Whatever is being written to the book when the person logs out, nothing of it comes
+// back, and nothing stays.
+func TestLogOutAmidst(t *testing.T) {
+	for after := time.Duration(0); after < 10*time.Second; after += 250 * time.Millisecond {
+		for _, how := range []string{"end", "forget"} {
+			inFleet(t, 1, func(t *testing.T, f *fleet) {
+				a := f.replicas[0]
+				f.create(a, keyB)
+				time.Sleep(time.Minute)
+				a.desk.set(false, 990*time.Millisecond)
+				a.Answered(keyB, "/api/v2/Session/end", f.token(keyB))
+				a.Answered(keyA, "/api/v2/Session/create", f.token(keyA))
+				time.Sleep(after)
+				f.sent()
+				if how == "forget" {
+					a.Forget("person-1")
+				} else if failures := a.End(t.Context(), "person-1"); len(failures) != 0 {
+					t.Errorf("%d could not be ended", len(failures))
+				}
+				if n := len(f.sent()); how == "end" && n != 1 {
+					t.Errorf("after %v: %d calls end one session", after, n)
+				}
+				time.Sleep(noteLease / 2)
+				if f.wantNothingLeft(); t.Failed() {
+					t.Fatalf("%s after %v", how, after)
+				}
+				f.wantKept(0)
+				time.Sleep(fleetLife)
+				f.wantSent()
+				f.wantNothingLeft()
+			})
+		}
+	}
 }
 
 // Ended and opened again while the book could not be had.

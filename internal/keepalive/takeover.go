@@ -11,7 +11,7 @@ import (
 // read, it is.
 func (k *Keeper) consult(s *sfmSession) {
 	if k.o.Book != nil {
-		_ = k.square(k.life, s.key.Session, errand{})
+		_ = k.square(k.life, s.of, errand{})
 	}
 }
 
@@ -29,7 +29,7 @@ func (k *Keeper) agree(s *sfmSession, next time.Duration) time.Duration {
 	}
 	s.due = time.Now().Add(next + min(lookLate, max(0, left-next)/2))
 	k.mu.Unlock()
-	if due && k.square(k.life, s.key.Session, errand{}) != nil || k.schedule(s) != nil {
+	if due && k.square(k.life, s.of, errand{}) != nil || k.schedule(s) != nil {
 		return min(next, oweEvery)
 	}
 	return next
@@ -51,12 +51,7 @@ func (k *Keeper) schedule(s *sfmSession) error {
 	if k.o.Off {
 		return nil
 	}
-	k.mu.Lock()
-	p := k.persons[s.key.Session]
-	k.mu.Unlock()
-	if p == nil {
-		return nil
-	}
+	p := s.of
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
@@ -68,13 +63,20 @@ func (k *Keeper) schedule(s *sfmSession) error {
 	case s.ctx.Err() != nil:
 		return nil
 	case !open:
-		return k.settle(k.life, s.key.Session, p)
+		return k.settle(k.life, p)
 	}
-	mark, err := k.o.Book.Due(k.life, s.key.Session, time.Until(first))
-	if err == nil {
-		p.mark = mark
+	mark, err := k.o.Book.Due(k.life, p.session, time.Until(first))
+	if err != nil {
+		return err
 	}
-	return err
+	p.mark = mark
+	k.mu.Lock()
+	over := p.over
+	k.mu.Unlock()
+	if over { // then nobody else knows of this note
+		return k.settle(k.life, p)
+	}
+	return nil
 }
 
 // first is by when the first of a person's open sessions will have been looked at; of one
@@ -105,7 +107,7 @@ func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context,
 		return ctx, func() {}, nil
 	}
 	k.mu.Lock()
-	p, left := k.person(s.key.Session), k.left(s.held)
+	p, left := s.of, k.left(s.held)
 	p.posting++
 	k.mu.Unlock()
 	limit := min(refreshTimeout, left/2)
@@ -116,7 +118,7 @@ func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context,
 		p.posting--
 		k.mu.Unlock()
 	}
-	err = k.square(call, s.key.Session, errand{post: s, busy: limit + min(signLong, left/4)})
+	err = k.square(call, p, errand{post: s, busy: limit + min(signLong, left/4)})
 	if errors.Is(err, ErrTurned) {
 		err = errBusy
 	}
@@ -174,6 +176,8 @@ func (k *Keeper) takeAll(ctx context.Context, session string) []ending {
 	if k.o.Book == nil {
 		return taken
 	}
+	ctx, cancel := context.WithTimeout(ctx, endTimeout/2) // SFM is to be called in the rest
+	defer cancel()
 	raw, _, err := k.o.Book.Read(ctx, session)
 	known := make(map[Key]bool)
 	for _, e := range taken {
@@ -224,7 +228,7 @@ func (k *Keeper) strike(key Key) {
 	p, which := k.person(key.Session), k.strikes
 	p.struck[key.folded()] = which
 	k.loops.Go(func() {
-		k.persist(func(ctx context.Context) error { return k.square(ctx, key.Session, errand{}) })
+		k.persist(func(ctx context.Context) error { return k.square(ctx, p, errand{}) })
 		k.mu.Lock()
 		if p.struck[key.folded()] == which { // the book never took it
 			delete(p.struck, key.folded())
@@ -300,7 +304,10 @@ func (k *Keeper) claim(cutOff bool) (pause time.Duration, stillCutOff bool) {
 	}
 	sessions, next, err := k.o.Book.Claim(ctx, claimLease)
 	for _, session := range sessions {
-		if k.square(ctx, session, errand{claim: true}) != nil {
+		k.mu.Lock()
+		p := k.person(session)
+		k.mu.Unlock()
+		if k.square(ctx, p, errand{claim: true}) != nil {
 			continue // it comes again, to this one or another
 		}
 		k.mu.Lock()
@@ -322,16 +329,16 @@ func (k *Keeper) handOver() {
 		return
 	}
 	k.mu.Lock()
-	var kept []string
-	for session, p := range k.persons {
+	var kept []*person
+	for _, p := range k.persons {
 		if len(p.sessions) > 0 {
-			kept = append(kept, session)
+			kept = append(kept, p)
 		}
 	}
 	k.mu.Unlock()
 	k.atLast(func(ctx context.Context) error {
-		for _, session := range kept {
-			if err := k.square(ctx, session, errand{leave: true}); err != nil && !errors.Is(err, ErrTurned) {
+		for _, p := range kept {
+			if err := k.square(ctx, p, errand{leave: true}); err != nil && !errors.Is(err, ErrTurned) {
 				return err // what is left falls due by itself
 			}
 		}
