@@ -360,6 +360,22 @@ func TestOffInAFleet(t *testing.T) {
 	})
 }
 
+// One that keeps nothing ends what others keep, and leaves nothing of it behind.
+func TestEndedByOneThatKeepsNothing(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, f *fleet) {
+		f.create(f.replicas[0], keyA)
+		b := f.join(Options{Off: true})
+		if failures := b.End(t.Context(), "person-1"); len(failures) != 0 {
+			t.Errorf("%d could not be ended", len(failures))
+		}
+		f.wantSent("b: end token-1")
+		f.wantNothingLeft()
+		time.Sleep(fleetLife)
+		f.wantSent()
+		f.wantKept(0, 0)
+	})
+}
+
 // Replicas come, die and stand still, the book fails now and then, and the EPJ speaks to
 // any of them: never do two call SFM about one session at once, and no session is lost
 // while somebody is there to keep it.

@@ -139,7 +139,8 @@ func (k *Keeper) adopt(s *sfmSession, l line) {
 	}
 }
 
-// fromBook is what the page says of a person's sessions, and what it will say soon.
+// fromBook is what the page says of a person's sessions, and what it will say soon;
+// false while that can't be had, and without a book.
 func (k *Keeper) fromBook(ctx context.Context, session string) (all []Status, ok bool) {
 	if k.o.Book == nil {
 		return nil, false
@@ -197,23 +198,18 @@ func (k *Keeper) takeAll(ctx context.Context, session string) []ending {
 	return taken
 }
 
-// burn removes a person's page, and the note.
+// burn removes a person's page, and the note, which another replica may have made
+// although this one keeps nothing.
 func (k *Keeper) burn(ctx context.Context, session string) error {
 	if _, version, err := k.o.Book.Read(ctx, session); err != nil || version == 0 {
 		return err
 	}
-	var mark uint64
-	var err error
-	if !k.o.Off {
-		if mark, err = k.o.Book.Due(ctx, session, noteLease); err != nil {
-			return err
-		}
+	mark, err := k.o.Book.Due(ctx, session, noteLease) // in place of the keeper's
+	if err != nil {
+		return err
 	}
 	if err := k.o.Book.Remove(ctx, session); err != nil {
 		return err
-	}
-	if mark == 0 {
-		return nil
 	}
 	return k.o.Book.Settle(ctx, session, mark)
 }
