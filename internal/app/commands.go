@@ -38,11 +38,12 @@ const usage = `usage: sidecar [command]
             bring a new DPoP key to all replicas that share a store; --now:
             drop the old one at once, because it leaked
   sessions list [--state STATES] [--older-than TIME] [--unused-for TIME]
-                [--json] [PERSON] [--orgnr NUMBER] [ID ...]
+                [--json] [--sfm] [PERSON] [--orgnr NUMBER] [ID ...]
             list the sessions: of all replicas, or of the sidecar that runs
-            with this environment; whose they are is not shown
+            with this environment; whose they are is not shown; --sfm: count
+            open SFM sessions in a shared store, too, one read for each
   sessions end PERSON | --orgnr NUMBER | --all | ID ...
-                [--dry-run] [--yes] and the flags of list
+                [--dry-run] [--yes] and the flags of list but --sfm
             end sessions as a log-out does; PERSON is one of --pid - (a
             national identity number on the standard input), --pid-file FILE,
             --hpr NUMBER and --sub SUB

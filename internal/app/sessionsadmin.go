@@ -92,7 +92,7 @@ func (s *Sidecar) serveSessions(w http.ResponseWriter, r *http.Request) {
 	out := &deskWriter{json.NewEncoder(w), http.NewResponseController(w)}
 	_ = out.flush() // so that the caller can tell a long answer from none
 	var done deskDone
-	if desk := (ownDesk{s.house}); r.URL.Path == sessionsPath {
+	if desk := (ownDesk{house: s.house}); r.URL.Path == sessionsPath {
 		done.Unreadable, err = desk.list(r.Context(), ask.choice(), func(row sessionRow) error { return out.Encode(deskLine{Session: &row}) })
 	} else {
 		done.Unreadable, err = desk.end(r.Context(), ask.choice(), func(row endedRow) {

@@ -21,6 +21,7 @@ type sessionsAsk struct {
 	choice              session.Choice
 	pid, pidFile        string
 	all, yes, dry, json bool
+	sfm                 bool // count SFM sessions, too, where that costs something
 	states              string
 	older, unused       string
 }
@@ -52,6 +53,9 @@ func readSessions(word string, args []string) (*sessionsAsk, error) {
 	flags.StringVar(&a.older, "older-than", "", "")
 	flags.StringVar(&a.unused, "unused-for", "", "")
 	flags.BoolVar(&a.json, "json", false, "")
+	if word == "list" {
+		flags.BoolVar(&a.sfm, "sfm", false, "")
+	}
 	if word == "end" {
 		flags.BoolVar(&a.all, "all", false, "")
 		flags.BoolVar(&a.yes, "yes", false, "")

@@ -20,6 +20,7 @@ func TestReadSessions(t *testing.T) {
 	type choice = session.Choice
 	for line, want := range map[string]choice{
 		"list":                               {},
+		"list --sfm --hpr 1":                 {Person: session.Expect{HPRNumber: "1"}},
 		"list --state active,pending --json": {States: []session.State{"active", "pending"}},
 		"list --older-than 7d":               {OlderThan: 7 * 24 * time.Hour},
 		"list --unused-for 90m " + id:        {UnusedFor: 90 * time.Minute, IDs: []string{id}},
@@ -57,6 +58,7 @@ func TestReadSessions(t *testing.T) {
 		"end --pid - --pid-file x":           "name one person",
 		"end --pid - --hpr 1":                "name one person",
 		"end":                                "say which sessions",
+		"end --all --sfm":                    "flag provided but not defined",
 		"end --state active":                 "say which sessions",
 		"end --unused-for 3d --yes":          "say which sessions",
 		"end --all --hpr 1":                  "say which sessions",

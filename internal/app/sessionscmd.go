@@ -39,7 +39,7 @@ func sessions(ctx context.Context, o Options) int {
 		_, _ = fmt.Fprintf(o.Stderr, "sidecar: sessions %s: %v\n", word, err)
 		return exitUsage
 	}
-	if run.desk, err = openDesk(o); err != nil {
+	if run.desk, err = openDesk(o, ask); err != nil {
 		return failed(o, err)
 	}
 	defer run.desk.close()
@@ -51,7 +51,7 @@ func sessions(ctx context.Context, o Options) int {
 
 // openDesk finds the sessions: in the store that replicas share, or in the running
 // process, which keeps the others.
-func openDesk(o Options) (sessionDesk, error) {
+func openDesk(o Options, ask *sessionsAsk) (sessionDesk, error) {
 	cfg, err := config.LoadPart(o.Environ, "SIDECAR_STORE")
 	if err != nil {
 		return nil, err
@@ -63,7 +63,9 @@ func openDesk(o Options) (sessionDesk, error) {
 		return nil, err
 	}
 	log, _ := telemetry.NewLogger(o.Stderr, cfg.Log.Level, cfg.Log.Format)
-	return visitStore(cfg, log, versionOf(o))
+	desk, err := visitStore(cfg, log, versionOf(o))
+	desk.countSFM = ask.sfm
+	return desk, err
 }
 
 // sessionsRun is one run of the command.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/keepalive"
 	"sfm-sidecar/internal/session"
 	"sfm-sidecar/internal/telemetry"
 )
@@ -48,7 +49,10 @@ type sessionDesk interface {
 }
 
 // ownDesk is that of the process itself, whose rooms are at hand.
-type ownDesk struct{ *house }
+type ownDesk struct {
+	*house
+	countSFM bool // in the store, too: one read for each session that is listed
+}
 
 func (d ownDesk) list(ctx context.Context, c session.Choice, visit func(sessionRow) error) (int, error) {
 	return d.sessions.List(ctx, c, func(some []session.Listed) error {
@@ -66,16 +70,31 @@ func (d ownDesk) row(ctx context.Context, l session.Listed) sessionRow {
 		ID: l.ID, State: l.State, Begun: l.Begun.UTC(), Used: l.Used.UTC(), Expires: l.Expires.UTC(), SecurityLevel: l.SecurityLevel,
 		Tenants: l.Tenants, Owner: l.Owner, Open: l.Open,
 	}
-	if d.shared == nil { // else they are other processes' business, too
-		open := 0
-		for _, known := range d.sfm.of(ctx, l.ID) {
-			if known.State == "open" {
-				open++
-			}
-		}
-		row.SFM = &open
+	if known, ok := d.openSFM(ctx, l); ok {
+		row.SFM = &known
 	}
 	return row
+}
+
+// openSFM counts the open SFM sessions of a session, if that can be known.
+func (d ownDesk) openSFM(ctx context.Context, l session.Listed) (open int, known bool) {
+	var all []keepalive.Status
+	switch {
+	case d.shared == nil:
+		all = d.sfm.keeper.Of(ctx, l.ID)
+	case !d.countSFM:
+		return 0, false
+	case l.State == session.Active: // others have none
+		if all, known = d.sfm.keeper.Written(ctx, l.ID); !known {
+			return 0, false
+		}
+	}
+	for _, s := range all {
+		if s.State == keepalive.Open {
+			open++
+		}
+	}
+	return open, true
 }
 
 func (d ownDesk) end(ctx context.Context, c session.Choice, tell func(endedRow)) (int, error) {
@@ -111,5 +130,5 @@ func visitStore(cfg *config.Config, log *slog.Logger, version string) (ownDesk, 
 			return ownDesk{}, err
 		}
 	}
-	return ownDesk{h}, nil
+	return ownDesk{house: h}, nil
 }

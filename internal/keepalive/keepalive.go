@@ -274,7 +274,7 @@ func (k *Keeper) Look(key Key) {
 // Of tells of the SFM sessions of a person's session, the oldest state first: what
 // stands in the book, or, while that can't be had, what is known here.
 func (k *Keeper) Of(ctx context.Context, session string) []Status {
-	all, ok := k.fromBook(ctx, session)
+	all, ok := k.Written(ctx, session)
 	if !ok {
 		k.mu.Lock()
 		for _, s := range k.known(session) {

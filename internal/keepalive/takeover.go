@@ -139,9 +139,9 @@ func (k *Keeper) adopt(s *sfmSession, l line) {
 	}
 }
 
-// fromBook is what the page says of a person's sessions, and what it will say soon;
+// Written is what stands in the book of a person's sessions, or will soon, in no order;
 // false while that can't be had, and without a book.
-func (k *Keeper) fromBook(ctx context.Context, session string) (all []Status, ok bool) {
+func (k *Keeper) Written(ctx context.Context, session string) (all []Status, ok bool) {
 	if k.o.Book == nil {
 		return nil, false
 	}
