@@ -345,8 +345,9 @@ func (k *Keeper) take(session string) (taken []ending, ended map[Key]int) {
 	return taken, maps.Clone(p.struck)
 }
 
-// Close stops all loops and waits for them. SFM is told nothing: its sessions go on
-// for as long as their tokens live, and with another replica's keeping.
+// Close stops all loops and waits for them, and some seconds for calls that are under
+// way. SFM is told nothing: its sessions go on for as long as their tokens live, and with
+// another replica's keeping.
 func (k *Keeper) Close() {
 	k.mu.Lock()
 	k.end()

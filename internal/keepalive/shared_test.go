@@ -157,6 +157,43 @@ func TestHandedOverWhileCalling(t *testing.T) {
 	})
 }
 
+// A call that SFM answers within a moment is not cut, and not made again.
+func TestHandedOverAfterACall(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		f.set(func() { f.took = 2 * time.Second })
+		f.create(f.replicas[0], keyA)
+		time.Sleep(fleetLife*4/5 + time.Second)
+		f.wantSent("a: refresh token-2")
+		begun := time.Now()
+		f.replicas[0].Close()
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("the end took %v", took)
+		}
+		time.Sleep(claimEvery + 2*time.Second)
+		f.wantKept(0, 1)
+		time.Sleep(fleetLife / 2)
+		f.wantSent()
+	})
+}
+
+// A log-out cuts such a call at once.
+func TestLogOutWhileCalling(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, f *fleet) {
+		f.set(func() { f.took = time.Hour })
+		f.create(f.replicas[0], keyA)
+		time.Sleep(fleetLife*4/5 + 2*time.Second)
+		f.wantSent("a: refresh token-2")
+		f.set(func() { f.took = 0 })
+		f.replicas[0].Forget("person-1")
+		f.wantNothingLeft()
+		f.set(func() {
+			if n := f.under[keyA.folded()]; n != 0 {
+				t.Errorf("%d calls go on", n)
+			}
+		})
+	})
+}
+
 // What the EPJ ends through another replica is not kept any longer.
 func TestEndedElsewhere(t *testing.T) {
 	inFleet(t, 2, func(t *testing.T, f *fleet) {

@@ -111,9 +111,14 @@ func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context,
 	p.posting++
 	k.mu.Unlock()
 	limit := min(refreshTimeout, left/2)
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	ctx, release := k.outlasting(ctx, s)
 	call, cancel := context.WithTimeout(ctx, limit)
 	done = func() {
 		cancel()
+		release()
 		k.mu.Lock()
 		p.posting--
 		k.mu.Unlock()
@@ -126,6 +131,22 @@ func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context,
 		err = s.ctx.Err()
 	}
 	return call, done, err
+}
+
+// outlasting is a context for a call about a session that goes on for a moment after
+// the Keeper's end: else the next replica would send the same token again.
+func (k *Keeper) outlasting(ctx context.Context, s *sfmSession) (call context.Context, release func()) {
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(s.ctx, func() {
+		if k.life.Err() != nil {
+			select {
+			case <-time.After(partTime):
+			case <-call.Done():
+			}
+		}
+		cancel()
+	})
+	return call, func() { stop(); cancel() }
 }
 
 // adopt takes a session from its line. It is called with mu held.
