@@ -219,6 +219,7 @@ type fleet struct {
 	posts    []string
 	under    map[Key]int // calls to SFM that are under way
 	took     time.Duration
+	fetching time.Duration // how long it takes to get a token
 	taken    int
 	lost     int
 	status   int
@@ -261,6 +262,10 @@ func (f *fleet) join(o Options) *replica {
 	r := &replica{desk: &desk{shelf: f.shelf}, name: string(rune('a' + len(f.replicas)))}
 	o.Book, o.Now = r.desk, func() time.Time { return time.Now().Add(time.Hour) }
 	o.Token = func(ctx context.Context, k Key) (Token, error) {
+		f.mu.Lock()
+		fetching := f.fetching
+		f.mu.Unlock()
+		time.Sleep(fetching)
 		t, err := f.token(k), ctx.Err()
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -96,7 +96,7 @@ func (k *Keeper) square(ctx context.Context, p *person, e errand) error {
 		}
 		todo, err := k.plan(p, readPage(raw), e)
 		if errors.Is(err, errOver) {
-			return k.settle(ctx, p)
+			return nil
 		}
 		if err != nil {
 			return err

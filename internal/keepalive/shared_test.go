@@ -176,6 +176,23 @@ func TestHandedOverAfterACall(t *testing.T) {
 	})
 }
 
+// What the token took is not to be had for the call.
+func TestCallIsBounded(t *testing.T) {
+	inFleet(t, 1, func(t *testing.T, f *fleet) {
+		f.create(f.replicas[0], keyA)
+		f.set(func() { f.took, f.fetching = time.Hour, refreshTimeout-time.Second })
+		for len(f.sent()) == 0 {
+			time.Sleep(time.Second)
+		}
+		time.Sleep(2 * time.Second)
+		f.set(func() {
+			if n := f.under[keyA.folded()]; n != 0 {
+				t.Errorf("%d calls go on", n)
+			}
+		})
+	})
+}
+
 // A log-out cuts such a call at once.
 func TestLogOutWhileCalling(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet) {
@@ -605,36 +622,50 @@ func TestSlowBook(t *testing.T) {
 // Whatever is being written to the book when the person logs out, nothing of it comes
 // back, and nothing stays.
 func TestLogOutAmidst(t *testing.T) {
-	for after := time.Duration(0); after < 10*time.Second; after += 250 * time.Millisecond {
-		for _, how := range []string{"end", "forget"} {
-			inFleet(t, 1, func(t *testing.T, f *fleet) {
-				a := f.replicas[0]
-				f.create(a, keyB)
-				time.Sleep(time.Minute)
-				a.desk.set(false, 990*time.Millisecond)
-				a.Answered(keyB, "/api/v2/Session/end", f.token(keyB))
-				a.Answered(keyA, "/api/v2/Session/create", f.token(keyA))
-				time.Sleep(after)
-				f.sent()
-				if how == "forget" {
-					a.Forget("person-1")
-				} else if failures := a.End(t.Context(), "person-1"); len(failures) != 0 {
-					t.Errorf("%d could not be ended", len(failures))
-				}
-				if n := len(f.sent()); how == "end" && n != 1 {
-					t.Errorf("after %v: %d calls end one session", after, n)
-				}
-				time.Sleep(noteLease / 2)
-				if f.wantNothingLeft(); t.Failed() {
-					t.Fatalf("%s after %v", how, after)
-				}
-				f.wantKept(0)
-				time.Sleep(fleetLife)
-				f.wantSent()
-				f.wantNothingLeft()
-			})
+	for _, book := range []string{"slow", "slow, and empty", "slow, and failing"} {
+		for after := time.Duration(0); after < 10*time.Second; after += 250 * time.Millisecond {
+			for _, how := range []string{"end", "forget"} {
+				inFleet(t, 1, func(t *testing.T, f *fleet) {
+					f.logOutAmidst(book, after, how)
+					if t.Failed() {
+						t.Fatalf("%s after %v, with a book that is %s", how, after, book)
+					}
+				})
+			}
 		}
 	}
+}
+
+func (f *fleet) logOutAmidst(book string, after time.Duration, how string) {
+	f.t.Helper()
+	const slow = 990 * time.Millisecond
+	a := f.replicas[0]
+	if book != "slow, and empty" {
+		f.create(a, keyB)
+		time.Sleep(time.Minute)
+	}
+	a.desk.set(book == "slow, and failing", slow)
+	if book != "slow, and empty" {
+		a.Answered(keyB, "/api/v2/Session/end", f.token(keyB))
+	}
+	a.Answered(keyA, "/api/v2/Session/create", f.token(keyA))
+	time.Sleep(after)
+	f.sent()
+	a.desk.set(false, slow)
+	if how == "forget" {
+		a.Forget("person-1")
+	} else if failures := a.End(f.t.Context(), "person-1"); len(failures) != 0 {
+		f.t.Errorf("%d could not be ended", len(failures))
+	}
+	if n := len(f.sent()); how == "end" && n != 1 {
+		f.t.Errorf("%d calls end one session", n)
+	}
+	time.Sleep(noteLease / 2)
+	f.wantNothingLeft()
+	f.wantKept(0)
+	time.Sleep(fleetLife)
+	f.wantSent()
+	f.wantNothingLeft()
 }
 
 // Ended and opened again while the book could not be had.

@@ -66,17 +66,10 @@ func (k *Keeper) schedule(s *sfmSession) error {
 		return k.settle(k.life, p)
 	}
 	mark, err := k.o.Book.Due(k.life, p.session, time.Until(first))
-	if err != nil {
-		return err
+	if err == nil {
+		p.mark = mark
 	}
-	p.mark = mark
-	k.mu.Lock()
-	over := p.over
-	k.mu.Unlock()
-	if over { // then nobody else knows of this note
-		return k.settle(k.life, p)
-	}
-	return nil
+	return err
 }
 
 // first is by when the first of a person's open sessions will have been looked at; of one
