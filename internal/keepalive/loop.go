@@ -54,15 +54,15 @@ func (k *Keeper) look(s *sfmSession, t *tries) time.Duration {
 		return 0
 	}
 	held, lostFor := k.holding(s)
-	taken := k.spare(s)
+	spare := k.spare(s)
 	switch left := k.left(held); {
 	case lostFor >= remembered:
 		k.drop(s)
 		return remembered
 	case lostFor >= 0:
 		return remembered - lostFor
-	case left <= 0 && taken:
-		return 2 * oweEvery
+	case left <= 0 && spare > 0:
+		return spare
 	case left <= 0:
 		k.lose(s, t)
 		return remembered

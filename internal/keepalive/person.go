@@ -33,8 +33,8 @@ type sfmSession struct {
 	since time.Time
 	owed  owed      // what the book does not know yet
 	due   time.Time // by when the loop will have looked again
-	// taken says that it came from another replica and was not looked at yet.
-	taken bool
+	// spared is until when it is not lost, since it has just come from another replica.
+	spared time.Time
 }
 
 // hold is a token that SFM holds.

@@ -551,6 +551,8 @@ func TestCutOffKeeper(t *testing.T) {
 		for f.takeOvers() == 0 {
 			time.Sleep(time.Second)
 		}
+		b.Look(keyA) // whatever wakes it
+		synctest.Wait()
 		a.desk.set(false, 0)
 		time.Sleep(time.Minute)
 		f.wantKept(1, 0)

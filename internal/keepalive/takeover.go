@@ -35,15 +35,13 @@ func (k *Keeper) agree(s *sfmSession, next time.Duration) time.Duration {
 	return next
 }
 
-// spare says, once, that a session was taken over. Where it has run out, that is so only
-// as far as the page knows: the replica that kept it may have been cut off from the book,
-// and is given the time to say so.
-func (k *Keeper) spare(s *sfmSession) bool {
+// spare is how long a session is not lost yet that was taken over. Where it has run out,
+// that is so only as far as the page knows: the replica that kept it may have been cut off
+// from the book, and is given the time to say so.
+func (k *Keeper) spare(s *sfmSession) time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	first := s.taken
-	s.taken = false
-	return first
+	return time.Until(s.spared)
 }
 
 // schedule notes by when one of a person's sessions will have been looked at.
@@ -145,7 +143,7 @@ func (k *Keeper) outlasting(ctx context.Context, s *sfmSession) (call context.Co
 // adopt takes a session from its line. It is called with mu held.
 func (k *Keeper) adopt(s *sfmSession, l line) {
 	at := k.o.Now()
-	s.path, s.state, s.taken = l.Path, l.State, true
+	s.path, s.state, s.spared = l.Path, l.State, time.Now().Add(2*oweEvery)
 	s.held = hold{l.Sum, time.Now().Add(l.Expires.Sub(at))}
 	s.since = k.o.Wall().Add(l.Since.Sub(at))
 	if s.state == Lost {
