@@ -33,6 +33,12 @@ func TestCheckStore(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return server.cli("DBSIZE") == before })
 	w.wantCode(w.call(w.logIn("lege"), 0), "")
 
+	server.userOfDocs("right") // who may not ask for settings
+	c.env = append(c.env, "SIDECAR_STORE=unix://sidecar:right@"+server.socket)
+	if e = c.run(); strings.Count(e.stdout, "unknown: the server does not tell") != 2 || strings.Contains(e.stdout, "NOPERM") {
+		t.Errorf("with the rights of the documentation, exit code %d:\n%s", e.code, e.stdout)
+	}
+
 	c.env = append(c.env, "SIDECAR_STORE=redis://sidecar:verysecret@127.0.0.1:1", "SIDECAR_STORE_TIMEOUT=100ms")
 	if e = c.run(); e.code != 1 || !strings.Contains(e.stdout, "failed   store\n") || strings.Contains(e.stdout+e.stderr, "verysecret") {
 		t.Errorf("exit code %d:\n%s", e.code, e.stdout)

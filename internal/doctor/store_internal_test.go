@@ -33,6 +33,7 @@ func TestStore(t *testing.T) {
 		"well":           {func(*Store) {}, "", OK, "Redis 7.0.15, one server; an answer takes 0.5 ms"},
 		"unreachable":    {func(s *Store) { s.Down, s.Reason = "refused", "unreachable" }, "", Failed, "network policy"},
 		"wrong password": {func(s *Store) { s.Down, s.Reason = "WRONGPASS", "credentials" }, "", Failed, "percent-encoded"},
+		"untrusted":      {func(s *Store) { s.Down, s.Reason = "x509", "untrusted" }, "", Failed, "SIDECAR_CA_FILE"},
 		"odd":            {func(s *Store) { s.Down, s.Reason = "ERR", "refused" }, "", Failed, "6.2 or later"},
 		"valkey":         {tells(map[string]string{"valkey_version": "8.1.0", "redis_version": "7.2.4"}), "", OK, "Valkey 8.1.0"},
 		"old":            {tells(map[string]string{"redis_version": "6.0.16"}), "", Failed, "too old"},

@@ -46,12 +46,10 @@ func (r *Redis) Check(ctx context.Context) error {
 // right which is missing is told at once and not by what fails later.
 func (r *Redis) checkRights(ctx context.Context) error {
 	name := strings.Replace(r.noteName(), namePrefix("keys"), namePrefix("check"), 1)
-	_, err := r.do(ctx, "check", name, func(ctx context.Context) (any, error) {
-		if err := r.checkSlots(ctx); err != nil {
-			return nil, err
-		}
-		return rightsScript.run(ctx, r.engine, name, r.publish)
-	})
+	_, err := r.do(ctx, "check", name, func(ctx context.Context) (any, error) { return nil, r.checkSlots(ctx) })
+	if err == nil {
+		err = r.tryScripts(ctx, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,6 +59,14 @@ func (r *Redis) checkRights(ctx context.Context) error {
 	}
 	stop()
 	return nil
+}
+
+// tryScripts runs every command of the scripts on a name that nobody else has.
+func (r *Redis) tryScripts(ctx context.Context, name string) error {
+	_, err := r.do(ctx, "check", name, func(ctx context.Context) (any, error) {
+		return rightsScript.run(ctx, r.engine, name, r.publish)
+	})
+	return err
 }
 
 // checkSlots reads names of several places of a cluster: a node of one that was given

@@ -25,7 +25,7 @@ type Facts struct {
 	Keys  int
 	Names error
 	// Denied is what the server did not do when it was tried: "write" alone, or of
-	// "read", "lock", "hear of changes", "take", "list", in this order.
+	// "read", "lock", "run scripts", "hear of changes", "take", "list", in this order.
 	Denied []Denial
 }
 
@@ -163,6 +163,7 @@ func (r *Redis) tryAll(ctx context.Context) (denied []Denial) {
 		return err
 	})
 	try("lock", func() error { return r.tryLock(ctx, key, value) })
+	try("run scripts", func() error { return r.tryScripts(ctx, r.seal.name(Key{"check", crand.Text()})) })
 	try("hear of changes", func() error { return r.tryWatch(ctx, key, value) })
 	try("take", func() error {
 		_, err := r.Take(ctx, key)

@@ -57,7 +57,7 @@ func TestExamineRights(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	for _, c := range []struct{ rules, denied string }{
-		{"resetchannels", "write"}, {"&sfm:* -set", "write"}, {"+set -subscribe", "hear of changes"}, {"+subscribe -scan", "list"}, {"+scan -get", "read"},
+		{"resetchannels", "write"}, {"&sfm:* -set", "write"}, {"+set -zadd", "run scripts"}, {"+zadd -subscribe", "hear of changes"}, {"+subscribe -scan", "list"}, {"+scan -get", "read"},
 	} {
 		server.cli(t, append([]string{"ACL", "SETUSER", "sidecar"}, strings.Fields(c.rules)...)...)
 		f = openTest(t, at).Examine(t.Context())
@@ -78,15 +78,14 @@ func TestExamineRights(t *testing.T) {
 	}
 }
 
-// aclOfDocs are the rights that docs/kubernetes.md gives to the sidecars' user.
-const aclOfDocs = "on >PASSWORD resetkeys ~sfm:* resetchannels &sfm:* -@all " +
-	"+@read +@write +@scripting +@pubsub +@connection -@dangerous +time +wait"
+// aclOfDocs makes the sidecars' user of docs/shared-store.md.
+const aclOfDocs = "on >PASSWORD " + rights
 
 // examineCluster is TestExamine in a cluster whose user has the rights of the docs.
 func examineCluster(t *testing.T, nodes []*redisServer) {
 	t.Helper()
 	for _, n := range nodes {
-		n.cli(t, append([]string{"ACL", "SETUSER", "sidecar"}, strings.Fields(aclOfDocs+" +cluster|slots +cluster|shards +info")...)...)
+		n.cli(t, append([]string{"ACL", "SETUSER", "sidecar"}, strings.Fields(aclOfDocs+" "+clusterRights+" +info")...)...)
 	}
 	r := openTest(t, strings.Replace(nodes[0].url(), "redis://", "redis://sidecar:PASSWORD@", 1)+"?cluster=true")
 	f := r.Examine(t.Context())

@@ -15,7 +15,8 @@ import (
 )
 
 // rights are those that docs/shared-store.md tells operators to give.
-const rights = "resetchannels ~sfm:* &sfm:* -@all +evalsha +eval +get +set +getrange +del +pexpire +pttl +time +publish +subscribe +unsubscribe +ping +wait +scan"
+const rights = "resetkeys ~sfm:* resetchannels &sfm:* -@all +evalsha +eval +get +set +getrange +del +pexpire +pttl +time " +
+	"+zadd +zrem +zscore +zrange +zrangebyscore +publish +subscribe +unsubscribe +ping +wait +scan"
 
 // clusterRights are those that a cluster needs besides.
 const clusterRights = "+spublish +ssubscribe +sunsubscribe +cluster|slots +cluster|shards"
@@ -39,6 +40,12 @@ func TestRedisRights(t *testing.T) {
 	n, err := r.Count(ctx, "session")
 	if n != 1 || err != nil {
 		t.Errorf("%d counted, %v", n, err)
+	}
+	_, err = r.Due(ctx, one, 0)
+	must(t, err)
+	keys, _, err := r.Claim(ctx, one.Kind, time.Minute)
+	if len(keys) != 1 || err != nil {
+		t.Errorf("%d claimed, %v", len(keys), err)
 	}
 	_, err = r.Take(ctx, one)
 	must(t, err)
@@ -75,9 +82,18 @@ var scriptCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 func TestRightsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/shared-store.md")
 	must(t, err)
-	for _, words := range []string{rights, clusterRights} {
-		if !strings.Contains(string(text), words) {
-			t.Errorf("docs/shared-store.md does not say %q", words)
+	for _, words := range []string{" " + rights + "\n", "`" + clusterRights + "`"} {
+		if strings.Count(string(text), words) != 1 {
+			t.Errorf("docs/shared-store.md does not say %q, once", words)
+		}
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	must(t, err)
+	for _, page := range append(pages, "../../helm/README.md", "../../README.md") {
+		text, err := os.ReadFile(page)
+		must(t, err)
+		if strings.Contains(string(text), "ACL SETUSER") && filepath.Base(page) != "shared-store.md" {
+			t.Errorf("%s says the rights a second time; link to docs/shared-store.md", page)
 		}
 	}
 	files, err := filepath.Glob("*.go")
