@@ -4,6 +4,7 @@ package app_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,8 @@ import (
 
 // A store that takes no writes (its memory is used up, or it is a replica) refuses
 // log-ins and refreshes, and nothing else: who has a token goes on, machines ask for
-// themselves, and the refresh token that HelseID gave just before is not lost.
+// themselves, and the refresh token that HelseID gave just before is not lost. A log-out
+// is refused, too, but the log-in is revoked.
 func TestStoreTakesNothing(t *testing.T) {
 	t.Parallel()
 	for what, tt := range map[string]struct {
@@ -41,7 +43,7 @@ func TestStoreTakesNothing(t *testing.T) {
 				},
 			})
 			b, doctor := a.replica(), simulator.Persons()[0]
-			handle := a.logIn(doctor.ID)
+			handle, leaving := a.logIn(doctor.ID), a.logIn(doctor.ID)
 			a.wantRight(handle, doctor, 0)
 			_, link := a.begin("{}")
 			browser := a.newBrowser()
@@ -62,7 +64,10 @@ func TestStoreTakesNothing(t *testing.T) {
 			}
 			a.wantRight(handle, doctor, 0)
 			a.wantCode(browser.open(back), "store-unavailable")
-			a.wantCode(a.send(a.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", handle)), "store-unavailable")
+			a.wantCode(a.send(a.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", leaving)), "store-unavailable")
+			eventually(t, "the log-in is revoked all the same", func() bool {
+				return slices.ContainsFunc(a.sim.TokenRequests(), func(r simulator.TokenRequest) bool { return r.Endpoint == "revocation" })
+			})
 			a.wantLogged(tt.says, "tokens can't be shared; each replica gets its own")
 			if a.metric(`sfm_sidecar_store_errors_total{operation="put-if"}`) == 0 || a.metric(`sfm_sidecar_store_errors_total{operation="lock"}`) == 0 {
 				t.Error("the errors are not counted")
@@ -76,6 +81,7 @@ func TestStoreTakesNothing(t *testing.T) {
 				eventually(t, "the successor is stored", func() bool { return w.call(handle, 2).status == http.StatusOK })
 				w.wantRight(handle, doctor, 3)
 			}
+			a.wantCode(a.call(leaving, 0), "session-expired")
 			if page := browser.open(back); page.status != http.StatusOK {
 				t.Errorf("the same callback: %d %s", page.status, page.header.Get("Sidecar-Error"))
 			}

@@ -88,3 +88,46 @@ func TestRunOutSessionIsBare(t *testing.T) {
 		wantCode(t, err, "session-unknown", "")
 	})
 }
+
+// The note of a refresh token that was sent stays for a day, unless its session ends before.
+func TestNoteOfSentTokenGoesWithItsSession(t *testing.T) {
+	for what, end := range map[string]func(t *testing.T, b *rig, handle string){
+		"log-out at another replica": func(t *testing.T, b *rig, handle string) {
+			if _, err := b.End(t.Context(), handle, "", false); err != nil {
+				t.Error(err)
+			}
+		},
+		"by an operator": func(t *testing.T, b *rig, _ string) {
+			if _, err := b.EndChosen(t.Context(), session.Choice{}, func(session.Outcome) {}); err != nil {
+				t.Error(err)
+			}
+		},
+		"not used": func(*testing.T, *rig, string) { time.Sleep(70 * time.Minute) },
+		"its time ran out": func(t *testing.T, b *rig, handle string) {
+			for range 20 {
+				time.Sleep(9 * time.Minute)
+				_, _ = b.ByHandle(t.Context(), handle, "") // it is used to the end
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := newIdleFleet(t, time.Hour)
+				defer a.Close()
+				defer b.Close()
+				a.helseID.lifetime = 2 * time.Hour
+				handle := a.active(t)
+				a.refresh(t, handle, "")
+				if n := a.store.Len("spent"); n != 1 {
+					t.Fatalf("%d notes of a token that was sent, want one", n)
+				}
+				end(t, b, handle)
+				synctest.Wait()
+				if n := a.store.Len("spent"); n != 0 {
+					t.Errorf("%d notes are left", n)
+				}
+				a.wantBare(t, handle)
+			})
+		})
+	}
+}
