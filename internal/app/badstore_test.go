@@ -186,6 +186,28 @@ func TestVandals(t *testing.T) {
 			b := a.replica()
 			b.wantCode(b.call(handles[0], 0), "session-expired")
 		},
+		"a session and its tokens put back after the log-out": func(t *testing.T, a *world, v *vandal, handles [2]string) {
+			tokens, others := v.of("token"), v.of("session")
+			maps.Copy(others, v.of("used"))
+			if end := a.send(a.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", handles[0])); end.status != http.StatusOK {
+				t.Fatalf("ending: %d", end.status)
+			}
+			eventually(t, "the tokens are removed", func() bool { return len(v.of("token")) < len(tokens) })
+			for name, value := range tokens {
+				v.write(name, value)
+			}
+			b := a.replica()
+			b.wantCode(b.call(handles[0], 0), "session-expired")
+			for name, value := range others {
+				v.write(name, value)
+			}
+			// It has its last tokens again, for as long as they live, and no others.
+			c := a.replica()
+			c.wantRight(handles[0], doctor, 0)
+			c.wantRight(handles[1], locum, 0)
+			c.wantCode(c.call(handles[0], 3), "session-expired")
+			c.wantCode(c.call(handles[0], 0), "session-expired")
+		},
 		"an old key put back": func(t *testing.T, a *world, v *vandal, handles [2]string) {
 			name, old := v.only("dpop")
 			v.Del(v.t.Context(), name)

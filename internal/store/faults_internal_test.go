@@ -143,6 +143,12 @@ func TestRedisSentinel(t *testing.T) {
 	r := openTest(t, "redis://"+sentinel+"?master_name=main", func(o *RedisOptions) { o.Timeout = 200 * time.Millisecond })
 	must(t, r.Check(ctx))
 	must(t, r.Put(ctx, one, []byte("v"), time.Hour))
+	two := Key{one.Kind, "two"}
+	must(t, r.Put(ctx, two, []byte("v"), time.Hour))
+	for key, in := range map[Key]time.Duration{one: time.Hour, two: 0} {
+		_, err := r.Due(ctx, key, in)
+		must(t, err)
+	}
 	held := lockNow(t, r, one)
 	within(t, 10*time.Second, "the replica has it all", func() bool {
 		n, err := r.engine.single.Wait(ctx, 1, 100*time.Millisecond).Result()
@@ -175,6 +181,17 @@ func TestRedisSentinel(t *testing.T) {
 	})
 	if e, err := r.Get(ctx, one); err != nil || string(e.Value) != "w" {
 		t.Errorf("%q, %v", e.Value, err)
+	}
+	for _, want := range []int{1, 0} { // once
+		keys, next, err := r.Claim(ctx, one.Kind, time.Minute)
+		if err != nil || len(keys) != want || want == 1 && keys[0] != two || next > time.Minute {
+			t.Errorf("of what was noted before, %v has fallen due, want %d; next in %v, %v", keys, want, next, err)
+		}
+	}
+	listed := 0
+	_, err = r.List(ctx, one.Kind, func(items []Item) error { listed += len(items); return nil })
+	if listed != 2 || err != nil {
+		t.Errorf("%d entries are listed, want 2, %v", listed, err)
 	}
 }
 
