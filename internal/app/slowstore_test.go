@@ -34,12 +34,15 @@ func TestHitsWhileStoreIsStopped(t *testing.T) {
 	t.Parallel()
 	server := startShared(t)
 	w := newWorld(t, setup{env: append(server.env(), "HELSEID_GRANT=user,client-credentials", "SIDECAR_UNSAFE_NO_CALLER_KEY=true",
-		"SIDECAR_SESSION_IDLE=1m", "LOG_LEVEL=warn")}) // its use is written down every 6 s
-	handle := w.logIn("lege")
-	w.pace(300*time.Millisecond, handle)
-	before := w.pace(time.Second, handle)
+		"SIDECAR_SESSION_IDLE=10s", "LOG_LEVEL=warn")}) // its use is written down every second
+	handle, unknown := w.logIn("lege"), w.replica().logIn("vikar")
+	w.pace(200*time.Millisecond, handle)
+	before := w.pace(500*time.Millisecond, handle)
 	server.signal(syscall.SIGSTOP)
-	stopped := w.pace(6500*time.Millisecond, handle)
+	stopped := w.pace(500*time.Millisecond, handle)
+	w.wantCode(w.call(unknown, 0), "store-unavailable") // the connection that tells of changes is given up
+	stopped = append(stopped, w.pace(1500*time.Millisecond, handle)...)
+	slices.Sort(stopped)
 	server.signal(syscall.SIGCONT)
 	at := func(took []time.Duration, share float64) time.Duration { return took[int(share*float64(len(took)-1))] }
 	median, p99 := [2]time.Duration{at(before, 0.5), at(stopped, 0.5)}, [2]time.Duration{at(before, 0.99), at(stopped, 0.99)}
