@@ -146,12 +146,17 @@ func (h *house) buildSessions(port string) (err error) {
 		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
+		Decoded:               sessionsBeside(h.cfg.Keep.CacheEntries),
 		Now:                   h.helseID.Now,
 		Ended:                 func(id string) { h.cache.ForgetSubject(id); h.sfm.keeper.Forget(id) },
 		Ending:                func(ctx context.Context, id string) []string { return h.sfm.logOut(ctx, id) },
 	})
 	return err
 }
+
+// sessionsBeside is how many sessions are kept in memory beside so many tokens: enough for
+// persons who work in two organizations each. Fewer than 10 000 would save little.
+func sessionsBeside(tokens int) int { return max(10_000, tokens/2) }
 
 // loginParams are the log-in options of the whole deployment.
 func (h *house) loginParams() url.Values {

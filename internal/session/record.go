@@ -175,6 +175,7 @@ func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
 func (m *Manager) remember(id string, d *decoded) {
 	if before, ok := m.decoded.Peek(id); ok {
 		d.touched.Store(before.touched.Load())
+		d.called.Store(before.called.Load())
 		before.unfollow()
 	}
 	m.decoded.Add(id, d)

@@ -49,7 +49,7 @@ const (
 	touchAgain = 5 * time.Second
 	// lookLate is how long after its end a log-in is looked at, so that it has ended.
 	lookLate = 100 * time.Millisecond
-	// decodedSessions bounds the decoded records kept beside the store.
+	// decodedSessions is the default of Options.Decoded.
 	decodedSessions = 10_000
 )
 
@@ -106,6 +106,8 @@ type Options struct {
 	Params url.Values
 	// Idle ends a session that was unused this long.
 	Idle time.Duration
+	// Decoded bounds the decoded records kept beside the store. If 0, 10 000.
+	Decoded int
 	// Now is the time as HelseID sees it. If nil, time.Now.
 	Now func() time.Time
 	// Ended is told the ID of each session that ends, so that its tokens can be
@@ -132,6 +134,7 @@ type decoded struct {
 	version uint64
 	record  *record
 	touched atomic.Int64 // Unix nanoseconds
+	called  atomic.Int64 // likewise; where the store is shared
 	// followed is set while the store tells of changes, see [Manager.known].
 	followed atomic.Pointer[following]
 }
@@ -148,7 +151,10 @@ func New(o Options) (*Manager, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	cache, err := lru.NewWithEvict(decodedSessions, func(_ string, d *decoded) { d.unfollow() })
+	if o.Decoded == 0 {
+		o.Decoded = decodedSessions
+	}
+	cache, err := lru.NewWithEvict(o.Decoded, func(_ string, d *decoded) { d.unfollow() })
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,8 @@ import (
 // What is different with a store that replicas share, and that may be down while
 // HelseID is not:
 //
-//   - what was read of a session is good until the store tells of a change;
+//   - what was read of a session that is called often is good until the store tells of a
+//     change;
 //   - that a refresh token is sent is written down before. Whoever finds that note
 //     beside the very same token does not send it again: its successor is in the
 //     memory of another replica, or on its way;
@@ -23,7 +24,10 @@ import (
 //     soon as that works again.
 
 const (
-	// followedLife is how long a record is believed without being read again.
+	// followedLife is how long a record is believed without being read again, and how
+	// soon after a call another must come for its record to be followed at all: where a
+	// person's calls go to many replicas, each would subscribe, be told of one change, and
+	// not be called before that.
 	followedLife = time.Minute
 	// patience is how long a call that could do without waits for the store.
 	patience = 100 * time.Millisecond
@@ -76,28 +80,33 @@ func (d *decoded) current() bool {
 	}
 }
 
-// known is read for the way of a call: a record that did not change costs no call of
-// a shared store, and one that was good is used on while the store is down. Its
-// tokens run out by themselves, and no other is to be had until the store is back.
+// again notes a call, and says whether there was another just before.
+func (d *decoded) again() bool {
+	now := time.Now()
+	return now.Sub(time.Unix(0, d.called.Swap(now.UnixNano()))) < followedLife
+}
+
+// known is read for the way of a call: a record that is called often and did not change
+// costs no call of a shared store, and one that was good is used on while the store is
+// down. Its tokens run out by themselves, and no other is to be had until the store is
+// back.
 func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
 	if !m.o.Shared {
 		return m.read(ctx, id)
 	}
+	ask := m.meet
 	before, ok := m.decoded.Get(id)
+	if ok && before.again() {
+		ask = m.follow
+	}
 	if ok && before.current() {
 		return before, nil
 	}
-	if !ok {
-		return m.follow(ctx, id)
-	}
-	if before.record.usable(m.now()) != nil {
-		if d, err := m.read(ctx, id); err != nil || d.record.usable(m.now()) != nil {
-			return d, err
-		}
-		return m.follow(ctx, id) // the log-in was finished
+	if !ok || before.record.usable(m.now()) != nil {
+		return m.meet(ctx, id)
 	}
 	held := before.followed.Load()
-	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return m.follow(ctx, id) })
+	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return ask(ctx, id) })
 	if storeDown(err) {
 		before.leave(held)
 		return before, nil
@@ -137,6 +146,15 @@ func patiently[T any](ctx context.Context, m *Manager, ask func(context.Context)
 	case <-enough.C:
 		return none, storeError(context.DeadlineExceeded)
 	}
+}
+
+// meet reads a record for this call alone.
+func (m *Manager) meet(ctx context.Context, id string) (*decoded, error) {
+	d, err := m.read(ctx, id)
+	if err == nil {
+		d.again()
+	}
+	return d, err
 }
 
 // follow reads a record and, if its session may be used, is told of its changes from then on.
