@@ -28,8 +28,8 @@ type Book interface {
 	// Settle removes a note, unless it has another mark.
 	Settle(ctx context.Context, session string, mark uint64) error
 	// Claim gives some sessions whose keepers have not acted in time. Nobody else gets
-	// them for the length of the lease. next is when others may fall due.
-	Claim(ctx context.Context, lease time.Duration) (sessions []string, next time.Duration, err error)
+	// them for the length of the lease. again is when to ask again.
+	Claim(ctx context.Context, lease time.Duration) (sessions []string, again time.Duration, err error)
 }
 
 // ErrTurned says that a page was written meanwhile. [Book.Write] returns it, or wraps it.

@@ -161,17 +161,17 @@ func (d *desk) Settle(ctx context.Context, session string, mark uint64) error {
 	return nil
 }
 
-func (d *desk) Claim(ctx context.Context, lease time.Duration) (sessions []string, next time.Duration, err error) {
+func (d *desk) Claim(ctx context.Context, lease time.Duration) (sessions []string, again time.Duration, err error) {
 	s, err := d.reach(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer s.mu.Unlock()
-	next = time.Hour
+	again = claimEvery
 	for session, n := range s.notes {
 		switch {
 		case n.at.After(time.Now()):
-			next = min(next, time.Until(n.at))
+			again = min(again, time.Until(n.at))
 		case s.page(session).version == 0:
 			delete(s.notes, session)
 		default:
@@ -180,7 +180,7 @@ func (d *desk) Claim(ctx context.Context, lease time.Duration) (sessions []strin
 			sessions = append(sessions, session)
 		}
 	}
-	return sessions, next, nil
+	return sessions, again, nil
 }
 
 func (s *shelf) lines(session string) []line {

@@ -9,8 +9,8 @@ import (
 // What a Keeper does because others share its book.
 
 const (
-	// claimEvery and claimSoonest are how often the book is asked whose keeper has not
-	// acted: the sooner, the sooner the next one must have. claimLease is how long one
+	// claimSoonest is how soon the book is asked again, at the soonest, whose keeper has not
+	// acted, and claimEvery when it could not be asked. claimLease is how long one
 	// that was claimed is left to the claimer, and noteLease how long a keeper has from a
 	// change of the page until it says when it looks again.
 	claimEvery   = 5 * time.Second

@@ -310,7 +310,7 @@ func (k *Keeper) claim(cutOff bool) (pause time.Duration, stillCutOff bool) {
 		_, _, err := k.o.Book.Read(ctx, "")
 		return 2 * oweEvery, err != nil
 	}
-	sessions, next, err := k.o.Book.Claim(ctx, claimLease)
+	sessions, again, err := k.o.Book.Claim(ctx, claimLease)
 	for _, session := range sessions {
 		k.mu.Lock()
 		p := k.person(session)
@@ -328,7 +328,7 @@ func (k *Keeper) claim(cutOff bool) (pause time.Duration, stillCutOff bool) {
 	if err != nil {
 		return claimEvery, true
 	}
-	return max(claimSoonest, min(next, claimEvery)), false
+	return max(claimSoonest, again), false
 }
 
 // handOver leaves what is kept here to the other replicas, at once.

@@ -17,7 +17,8 @@ type Agenda interface {
 	Settle(ctx context.Context, key Key, mark uint64) error
 	// Claim gives some entries of a kind that have fallen due, and moves them on by
 	// lease: nobody else gets them before, and somebody does after that, unless they are
-	// noted anew. A note of an entry that is not there any more is removed. next is how
-	// long nothing else falls due, as far as is known now.
-	Claim(ctx context.Context, kind string, lease time.Duration) (keys []Key, next time.Duration, err error)
+	// noted anew. A note of an entry that is not there any more is removed. again is when
+	// to ask again: when something else falls due, or sooner, for what is noted meanwhile;
+	// later where many ask.
+	Claim(ctx context.Context, kind string, lease time.Duration) (keys []Key, again time.Duration, err error)
 }

@@ -18,6 +18,12 @@ const (
 	dueLife = time.Hour
 	// dueNever is when the next entry falls due where none is noted.
 	dueNever = time.Hour
+	// dueEvery is how often somebody should ask what is due. Where many do, they ask one
+	// after the other, dueApart; but each at least once in dueSeldom, since some of those
+	// who have a turn may be gone.
+	dueEvery  = 5 * time.Second
+	dueApart  = 250 * time.Millisecond
+	dueSeldom = time.Minute
 )
 
 // The notes of a part are a sorted set: by the hashes of the entries' IDs, the moment
@@ -51,6 +57,17 @@ local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local next = -1
 if first[2] then next = math.max(0, tonumber(first[2]) - now) end
 return {at, string.format('%.0f', next), due}`)
+
+	// KEYS: the last turn that was given. ARGV: least, apart and most, in us. Returns how
+	// long it is until the caller's turn, in us.
+	turnScript = newScript(1, `
+local now = redis.call('TIME')
+now = now[1] * 1000000 + now[2]
+local last = redis.pcall('GET', KEYS[1])
+last = type(last) == 'string' and tonumber(last) or 0
+local at = math.min(math.max(now + ARGV[1], last + ARGV[2]), now + ARGV[3])
+redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
+return string.format('%.0f', at - now)`)
 )
 
 var _ Agenda = (*Redis)(nil)
@@ -102,8 +119,8 @@ func (r *Redis) settle(ctx context.Context, part, member string, mark uint64) er
 
 // Claim implements [Agenda]. What one part's node does not answer is left to the next
 // claim.
-func (r *Redis) Claim(ctx context.Context, kind string, lease time.Duration) (keys []Key, next time.Duration, err error) {
-	next = dueNever
+func (r *Redis) Claim(ctx context.Context, kind string, lease time.Duration) (keys []Key, again time.Duration, err error) {
+	next := dueNever
 	var failures []error
 	for shard := range dueShards {
 		c, err := r.claim(ctx, r.partName(kind, shard), lease)
@@ -121,7 +138,32 @@ func (r *Redis) Claim(ctx context.Context, kind string, lease time.Duration) (ke
 			}
 		}
 	}
-	return keys, next, errors.Join(failures...)
+	turn, err := r.turn(ctx, kind)
+	if err != nil {
+		return keys, dueEvery, errors.Join(append(failures, err)...)
+	}
+	switch {
+	case next == 0: // more is due than one claim gives
+		again = 0
+	case turn > 2*dueEvery: // enough others ask meanwhile
+		again = turn
+	default:
+		again = min(next, turn)
+	}
+	return keys, again, errors.Join(failures...)
+}
+
+// turn is when the caller should ask again, so that all who ask are not too many.
+func (r *Redis) turn(ctx context.Context, kind string) (time.Duration, error) {
+	name := r.seal.name(Key{"due-" + kind, "turn"})
+	answer, err := r.do(ctx, "turn", name, func(ctx context.Context) (any, error) {
+		return turnScript.run(ctx, r.engine, name, dueEvery.Microseconds(), dueApart.Microseconds(), dueSeldom.Microseconds())
+	})
+	if err != nil {
+		return 0, err
+	}
+	us, err := moment("turn", answer)
+	return time.Duration(us) * time.Microsecond, err
 }
 
 // claim is what was got of one part.

@@ -16,7 +16,7 @@ import (
 // one of those who ask, and again when that one does nothing about it.
 func agenda(t *testing.T, url string, servers ...*redisServer) {
 	for name, test := range map[string]func(*testing.T, *Redis, *Redis){
-		"one of many": agendaOneOfMany, "again": agendaAgain, "settled": agendaSettled, "no entry": agendaNoEntry, "next": agendaNext,
+		"one of many": agendaOneOfMany, "again": agendaAgain, "settled": agendaSettled, "no entry": agendaNoEntry, "next": agendaNext, "turns": agendaTurns,
 		"others": agendaOthers, "damaged": agendaDamaged,
 	} {
 		t.Run("agenda "+name, func(t *testing.T) {
@@ -129,23 +129,71 @@ func agendaNoEntry(t *testing.T, a, b *Redis) {
 	noted(t, a, 0, "person-1")
 	must(t, b.Delete(t.Context(), Key{"kept", "person-1"}))
 	wantIDs(t, "without an entry", claimAll(t, a, 0))
-	if _, next, err := a.Claim(t.Context(), "kept", 0); err != nil || next != dueNever {
-		t.Errorf("the note is still there: next after %v, %v", next, err)
+	part, _ := a.part(Key{"kept", "person-1"})
+	if notes, err := a.engine.call(t.Context(), "zcard", part); err != nil || notes != int64(0) {
+		t.Errorf("the note is still there: %v, %v", notes, err)
 	}
 }
 
 func agendaNext(t *testing.T, a, b *Redis) {
-	if _, next, err := a.Claim(t.Context(), "kept", 0); err != nil || next != dueNever {
-		t.Errorf("of nothing the next falls due after %v, %v", next, err)
-	}
+	wantAgain(t, "of nothing", a, "kept", dueEvery, dueEvery)
 	noted(t, a, time.Minute, "person-1", "person-2", "person-3")
-	noted(t, a, 20*time.Second, "person-4")
-	if _, next, err := b.Claim(t.Context(), "kept", 0); err != nil || next > 20*time.Second || next < 15*time.Second {
-		t.Errorf("the next falls due after %v, %v", next, err)
+	wantAgain(t, "in a minute", b, "kept", dueEvery, dueEvery+dueApart)
+	noted(t, a, 4*time.Second, "person-4")
+	wantAgain(t, "soon", b, "kept", 2*time.Second, 4*time.Second)
+	wantAgain(t, "another kind", b, "another", dueEvery, dueEvery)
+	crowd(t, a)
+	wantAgain(t, "more than a claim gives", b, "kept", 0, 0)
+}
+
+// crowd has more fall due than one claim gives.
+func crowd(t *testing.T, r *Redis) {
+	t.Helper()
+	var ids []string
+	for i := range 3 * dueShards * dueAtOnce {
+		ids = append(ids, fmt.Sprintf("person-%d", 100+i))
 	}
-	if _, next, _ := b.Claim(t.Context(), "another", 0); next != dueNever {
-		t.Error("kinds are not kept apart")
+	noted(t, r, 0, ids...)
+}
+
+// wantAgain claims, and fails the test unless the next claim should be made within these
+// bounds.
+func wantAgain(t *testing.T, what string, r *Redis, kind string, from, to time.Duration) {
+	t.Helper()
+	if _, again, err := r.Claim(t.Context(), kind, time.Minute); err != nil || again < from || again > to {
+		t.Errorf("%s: again after %v, %v; want %v to %v", what, again, err, from, to)
 	}
+}
+
+// Where many ask, they take turns, whatever is due next; but nobody waits for long.
+func agendaTurns(t *testing.T, a, b *Redis) {
+	noted(t, a, 3*time.Second, "person-1")
+	last := time.Duration(0)
+	for asked := range 30 {
+		var err error
+		if _, last, err = []*Redis{a, b}[asked%2].Claim(t.Context(), "kept", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last < 2*dueEvery || last > dueEvery+30*dueApart {
+		t.Errorf("the last of 30 asks again after %v", last)
+	}
+	crowd(t, a)
+	wantAgain(t, "more than a claim gives, where many ask", b, "kept", 0, 0)
+	name := a.seal.name(Key{"due-kept", "turn"})
+	for what, text := range map[string]string{"too late": "99999999999999999", "no number": "soon"} {
+		_, err := a.engine.call(t.Context(), "set", name, text)
+		must(t, err)
+		if _, again, err := b.Claim(t.Context(), "kept", 0); err != nil || again > dueSeldom {
+			t.Errorf("%s: again after %v, %v", what, again, err)
+		}
+	}
+	_, err := a.engine.call(t.Context(), "del", name)
+	must(t, err)
+	_, err = a.engine.call(t.Context(), "lpush", name, "another type")
+	must(t, err)
+	wantAgain(t, "another type", b, "another", dueEvery, dueEvery)
+	wantAgain(t, "another type", b, "kept", 0, dueEvery)
 }
 
 // Replicas with other keys or for another client have nothing to do with it.
