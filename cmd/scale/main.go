@@ -83,11 +83,11 @@ func show(out io.Writer, how string, l scale.Load) {
   calls                 %.1f
   token requests        %.2f
   store commands        %.1f, of which GET %.1f, writes %.1f, locks taken %.1f and given back %.1f,
-                        subscribe %.1f, unsubscribe %.1f; the server's processor: %.1f %% of a core
+                        subscribe %.1f, unsubscribe %.1f, asking for SFM's sessions %.1f; the server's processor: %.1f %% of a core
   messages of the store %.1f
   waits for another pod %.3f
 subscriptions           %.0f
-`, how, l.Calls, l.HelseID, o.Commands(), o.Gets, o.Puts, o.Obtains, o.Releases, o.Subscribes, o.Unsubscribes, 100*o.Processor(),
+`, how, l.Calls, l.HelseID, o.Commands(), o.Gets, o.Puts, o.Obtains, o.Releases, o.Subscribes, o.Unsubscribes, o.Claims, 100*o.Processor(),
 		o.Messages, l.Waits, l.Subscriptions)
 	if l.PodBytes == 0 {
 		return // not weighed when played

@@ -32,12 +32,19 @@ func (g *game) session(at, who int) bool {
 		return false
 	}
 	known, ok := p.sessions.Get(who)
+	again := ok && g.now-known.called < believed.Seconds()
+	if ok {
+		known.called = g.now
+	}
 	if !ok || g.now > known.until || known.version != s.version {
-		g.follow(at, who)
 		g.cost(recordRead)
-		fresh := &seat{version: s.version, until: g.now + believed.Seconds(), touched: -noted.Seconds()}
+		fresh := &seat{version: s.version, called: g.now, touched: -noted.Seconds()}
 		if ok {
 			fresh.touched = known.touched
+		}
+		if again {
+			g.follow(at, who)
+			fresh.until = g.now + believed.Seconds()
 		}
 		p.sessions.Add(who, fresh)
 		known = fresh
@@ -108,7 +115,6 @@ func (g *game) look(at, who, starts int) {
 		g.watch(at, who, again+idle/100+g.dice.Float64()*idle*0.08)
 		return
 	}
-	g.cost(recordRead)
 	delete(p.watched, who)
 	if !s.ended {
 		s.ended = true

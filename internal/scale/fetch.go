@@ -139,6 +139,7 @@ func (g *game) share(f *flight, token held) {
 		}
 		g.unlock(f)
 		f.inside = false
+		g.cost(tokenListed)
 	}
 	g.cost(tokenPut)
 	g.stored[f.pair] = token

@@ -9,12 +9,13 @@ type Ops struct {
 	Releases     float64 // EVALSHA of releaseScript
 	Subscribes   float64
 	Unsubscribes float64
+	Claims       float64 // EVALSHA of claimScript and turnScript
 	Messages     float64 // that the store sends to those who are subscribed
 }
 
 // Commands is the sum of what the store is sent.
 func (o Ops) Commands() float64 {
-	return o.Gets + o.Puts + o.Obtains + o.Releases + o.Subscribes + o.Unsubscribes
+	return o.Gets + o.Puts + o.Obtains + o.Releases + o.Subscribes + o.Unsubscribes + o.Claims
 }
 
 // plus adds what happens, so many times.
@@ -25,13 +26,14 @@ func (o *Ops) plus(what Ops, times float64) {
 	o.Releases += times * what.Releases
 	o.Subscribes += times * what.Subscribes
 	o.Unsubscribes += times * what.Unsubscribes
+	o.Claims += times * what.Claims
 	o.Messages += times * what.Messages
 }
 
 // The steps of which all is made, each with the function that does it.
 var (
-	// session.(*Manager).follow: the record is read. Where the channel is not listened
-	// to yet, subscribed comes beside it (store.(*line).join).
+	// session.(*Manager).known: the record is read. Where it is followed, and the channel
+	// is not listened to yet, subscribed comes beside it (store.(*line).join).
 	recordRead = Ops{Gets: 1}
 	subscribed = Ops{Subscribes: 1}
 	// store.(*line).wake and tidy: a change is told once, then nobody listens.
@@ -51,13 +53,17 @@ var (
 	refused  = Ops{Obtains: 2, Subscribes: 1}
 	wokenFor = Ops{Messages: 1, Unsubscribes: 1, Subscribes: 1}
 	// session.(*Manager).Refresh and markSpent: record, note of use, note of the token
-	// that is sent, before; and, in rotate, the record read and written.
-	beforeSent = Ops{Gets: 3, Puts: 1}
+	// that is sent, read and written, and the record once more, before; and, in rotate, the
+	// record read and written.
+	beforeSent = Ops{Gets: 4, Puts: 1}
 	afterSent  = Ops{Gets: 1, Puts: 1}
-	// tokencache.(*Shared).put.
-	tokenPut = Ops{Puts: 1}
-	// session.(*Manager).look: the note of use, and without one the record.
-	looked = Ops{Gets: 1}
+	// tokencache.(*Cache).share: the token, and the list of its session.
+	tokenPut    = Ops{Puts: 1}
+	tokenListed = Ops{Gets: 1, Puts: 1}
+	// session.(*Manager).look: the record, and the note of use.
+	looked = Ops{Gets: 2}
+	// store.(*Redis).Claim: four parts, and the turn.
+	asked = Ops{Claims: 5}
 )
 
 // refreshed is all that a token costs that is fetched, or renewed, without anybody else
@@ -66,7 +72,7 @@ func (f Fleet) refreshed() Ops {
 	var o Ops
 	parts := []Ops{obtained, tokenRead, tokenPut, released}
 	if !f.Machines {
-		parts = append(parts, obtained, beforeSent, afterSent, released)
+		parts = append(parts, obtained, beforeSent, afterSent, released, tokenListed)
 	}
 	for _, part := range parts {
 		o.plus(part, 1)

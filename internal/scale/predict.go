@@ -68,7 +68,7 @@ func Predict(f Fleet) Load {
 	l.HelseID = pairs / cycle
 	if f.Alone {
 		l.HelseID = pairs * tokens.pods * f.flights(tokens, true)
-		f.weigh(&l, tokens, reach{}, 0)
+		f.weigh(&l, tokens, reach{})
 		return l
 	}
 	flights := pairs * tokens.pods * f.flights(tokens, false)
@@ -76,14 +76,15 @@ func Predict(f Fleet) Load {
 	l.Store.plus(f.refreshed(), l.HelseID)
 	f.addWaits(&l, calls, cycle, tokens)
 	if f.Machines {
-		f.weigh(&l, tokens, reach{}, 0)
+		f.weigh(&l, tokens, reach{})
 		return l
 	}
 	sessions := f.at(calls*float64(f.Tenants), f.persons(), f.Sessions)
 	listening := f.addSessions(&l, sessions, cycle)
 	l.Subscriptions = persons * sessions.pods * listening
 	l.Looks = persons * f.looks(sessions)
-	f.weigh(&l, tokens, sessions, float64(f.Tenants)/cycle)
+	l.Store.plus(asked, f.asks())
+	f.weigh(&l, tokens, sessions)
 	return l
 }
 
@@ -95,19 +96,43 @@ func (f Fleet) addSessions(l *Load, s reach, cycle float64) (listening float64) 
 	read, written := f.notes(s)
 	l.Store.plus(noteRead, read)
 	l.Store.plus(useNoted, written)
-	// A record is believed for a minute, or until it changes.
+	// A record that is followed is believed for a minute, or until it changes.
 	tenants := float64(min(f.Tenants, f.Pairs))
 	minute := min(believed.Seconds()/cycle, 1)
 	known := cycle / (tenants + 1) * (1 - math.Pow(1-minute, tenants+1))
-	l.Store.plus(recordRead, people/(1+s.fresh(known)))
+	again, reads := s.follows(known)
+	l.Store.plus(recordRead, people*reads)
 	// A subscription stays until the next change, or until the record leaves the memory.
-	listening = s.unchanged(cycle, tenants)
-	each := people * (1 - listening)
+	following := s
+	following.rate *= again
+	listening = following.unchanged(cycle, tenants)
+	each := people * again * (1 - listening)
 	l.Store.plus(subscribed, each)
-	evicted := people * math.Exp(-s.rate*s.life) * math.Pow(1-min(s.life/cycle, 1), tenants)
+	evicted := min(each, people*again*math.Exp(-s.rate*s.life)*math.Pow(1-min(s.life/cycle, 1), tenants))
 	l.Store.plus(unsubscribed, evicted)
 	l.Store.plus(woken, each-evicted)
 	return listening
+}
+
+// follows is the share of calls at a pod that come within a minute after another, and the
+// share that reads the record: those that don't, and of the others those that find it not
+// believed any more, which it is for so many seconds.
+func (r reach) follows(known float64) (again, reads float64) {
+	minute := believed.Seconds()
+	again = 1 - math.Exp(-r.rate*min(minute, r.life))
+	free := r.fresh(known)
+	// After a record was read for one call, again is how likely the next one follows it; after
+	// it was followed and believed, next is.
+	next := max(0, 1-math.Exp(-r.rate*min(minute, r.life))*(1+free))
+	followed := again / (1 - next) // for each that is not
+	return again, (1 + followed) / (1 + followed*(1+free))
+}
+
+// asks is how often in a second pods ask what falls due, of SFM's sessions.
+func (f Fleet) asks() float64 {
+	pods := float64(f.Pods) / dueJitter
+	inTurn := min(pods/dueEvery.Seconds(), 1/dueApart.Seconds())
+	return max(inTurn, pods/dueSeldom.Seconds())
 }
 
 // notes is how often in a second pods read notes of use, and write them. One pod writes in

@@ -42,7 +42,7 @@ type Fleet struct {
 	// Idle is SIDECAR_SESSION_IDLE.
 	Idle time.Duration
 	// Entries is SIDECAR_CACHE_ENTRIES, Sessions how many decoded sessions a pod keeps
-	// (session.decodedSessions).
+	// (app.sessionsBeside).
 	Entries, Sessions int
 	// HelseID is how long a token request takes.
 	HelseID time.Duration
@@ -55,7 +55,7 @@ func Usual(pods, pairs int) Fleet {
 	return Fleet{
 		Pods: pods, Pairs: pairs, Tenants: 2, Calls: 1,
 		Lifetime: 10 * time.Minute, RefreshBefore: 5 * time.Minute, Idle: 12 * time.Hour,
-		Entries: 100_000, Sessions: 10_000,
+		Entries: 100_000, Sessions: 50_000,
 		HelseID: 100 * time.Millisecond, Shift: 8 * time.Hour,
 	}
 }
@@ -84,7 +84,9 @@ const (
 	noted      = time.Minute            // session.touchEvery
 	wakeSpread = 5 * time.Millisecond   // store.spread
 	roundTrip  = 200 * time.Microsecond // a store in the same zone
-	spentLife  = 150 * time.Second      // session.spentLife
+	// store.dueEvery, dueApart and dueSeldom, and the jitter of keepalive.(*Keeper).takeOver.
+	dueEvery, dueApart, dueSeldom = 5 * time.Second, 250 * time.Millisecond, time.Minute
+	dueJitter                     = 1.1
 )
 
 // soon gives the life that is left when a token is renewed; dice is the jitter, from 0

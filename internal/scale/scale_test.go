@@ -48,6 +48,7 @@ func TestModelsAgree(t *testing.T) {
 			}
 			s := Simulate(f, Play{Warm: 2 * f.Lifetime, Lasts: max(30*time.Minute, 2*f.Lifetime), Seed: 1})
 			played, said := s.Load(), Predict(f)
+			said.Store.Claims = 0 // is not played
 			little := 0.02 * said.Calls
 			near(t, "calls", played.Calls, said.Calls, 0.05, 0)
 			near(t, "token requests", played.HelseID, said.HelseID, 0.08, 0)
@@ -55,8 +56,8 @@ func TestModelsAgree(t *testing.T) {
 			near(t, "GET", played.Store.Gets, said.Store.Gets, 0.1, little)
 			near(t, "writes", played.Store.Puts, said.Store.Puts, 0.15, little)
 			near(t, "locks", played.Store.Obtains+played.Store.Releases, said.Store.Obtains+said.Store.Releases, 0.12, little)
-			near(t, "subscribing", played.Store.Subscribes, said.Store.Subscribes, 0.12, little)
-			near(t, "messages", played.Store.Messages, said.Store.Messages, 0.12, 0.07*said.Calls)
+			near(t, "subscribing", played.Store.Subscribes, said.Store.Subscribes, 0.12, 0.09*said.Calls)
+			near(t, "messages", played.Store.Messages, said.Store.Messages, 0.12, 0.09*said.Calls)
 			near(t, "subscriptions", played.Subscriptions, said.Subscriptions, 0.2, 20)
 		})
 	}

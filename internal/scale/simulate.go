@@ -60,6 +60,7 @@ type held struct {
 type seat struct {
 	version int     // of the record as it was read; -1 of one written here
 	until   float64 // believed
+	called  float64
 	touched float64
 }
 

@@ -3,19 +3,18 @@ package scale
 import "math"
 
 // What things weigh, in bytes. What is in the store is measured by internal/store
-// (TestRedisMemory, TestRedisListeners); what is in a pod is counted generously.
+// (TestRedisListeners) and internal/app (TestStoreMemory), what is in a pod by TestWeight of
+// internal/tokencache and internal/session.
 const (
-	sessionBytes      = 1900
-	usedBytes         = 310
-	tokenBytes        = 2650
-	fenceBytes        = 225
-	spentBytes        = 350
+	personBytes       = 3100
+	pairBytes         = 2800
+	machineBytes      = 2750
 	subscriptionBytes = 170
 	connectionBytes   = 60_000
 	// In a pod.
-	podTokenBytes   = 4000
-	podSessionBytes = 4500
-	podWatchBytes   = 600
+	podTokenBytes   = 4500
+	podSessionBytes = 3000
+	podWatchBytes   = 300
 	// leastConnections and mostConnections of one pod: one listens, and of the others
 	// go-redis opens ten for each core when so many calls come at once.
 	leastConnections = 2
@@ -34,23 +33,22 @@ const (
 
 // Processor is how much of one core the server needs for what comes in a second.
 func (o Ops) Processor() float64 {
-	return 1e-6 * (getTime*o.Gets + putTime*o.Puts + lockTime*(o.Obtains+o.Releases) + listenTime*(o.Subscribes+o.Unsubscribes+o.Messages))
+	return 1e-6 * (getTime*o.Gets + putTime*o.Puts + lockTime*(o.Obtains+o.Releases) + lockTime*o.Claims + listenTime*(o.Subscribes+o.Unsubscribes+o.Messages))
 }
 
 // weigh adds bytes and connections.
-func (f Fleet) weigh(l *Load, tokens, sessions reach, changes float64) {
+func (f Fleet) weigh(l *Load, tokens, sessions reach) {
 	l.PodBytes = podTokenBytes * f.held(f.Pairs, f.Entries, tokens, f.Lifetime.Seconds())
 	if f.Alone {
 		return
 	}
 	l.Connections, l.MostConnections = f.Pods*leastConnections, f.Pods*mostConnections
-	l.StoreBytes = float64(f.Pairs) * (tokenBytes + fenceBytes)
+	l.StoreBytes = float64(f.Pairs) * machineBytes
 	l.ListenBytes = float64(l.Connections) * connectionBytes
 	if f.Machines {
 		return
 	}
-	sent := 1 - math.Exp(-spentLife.Seconds()*changes) // a note of a refresh token stands
-	l.StoreBytes += float64(f.persons()) * (sessionBytes + usedBytes + fenceBytes + spentBytes*sent)
+	l.StoreBytes = float64(f.Pairs)*pairBytes + float64(f.persons())*personBytes
 	l.ListenBytes += l.Subscriptions * subscriptionBytes
 	l.PodBytes += podSessionBytes*f.held(f.persons(), f.Sessions, sessions, f.Shift.Seconds()) +
 		podWatchBytes*f.held(f.persons(), math.MaxInt, sessions, f.Shift.Seconds())
