@@ -40,6 +40,7 @@ func run(args []string, out, usage io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	f.Sessions = max(10_000, f.Entries/2) // as internal/app has it
 	if err := f.Check(); err != nil {
 		return err
 	}
