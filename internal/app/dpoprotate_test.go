@@ -242,7 +242,9 @@ func TestRotatedTokensEndWithTheirSession(t *testing.T) {
 	var calls sync.WaitGroup
 	for _, w := range fleet {
 		for tenant := range 3 { // one of them is fetched meanwhile
-			calls.Go(func() { _, _ = w.do(w.request(http.MethodGet, "/basis/Task", "", headers(handles[0], simulator.Tenants()[tenant])...)) })
+			calls.Go(func() {
+				_, _ = w.do(w.request(http.MethodGet, "/basis/Task", "", headers(handles[0], simulator.Tenants()[tenant])...))
+			})
 		}
 	}
 	a.wantCode(a.send(a.request(http.MethodDelete, "/_sidecar/session", "", "Sfm-Session", handles[0])), "")
