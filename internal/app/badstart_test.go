@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sfm-sidecar/internal/app"
 )
@@ -108,7 +109,11 @@ func TestStartWithBadStore(t *testing.T) {
 			env := slices.Concat(a.env, []string{"SIDECAR_STORE=" + tt.address, "SIDECAR_STORE_TIMEOUT=100ms"})
 			warned, found := strings.CutPrefix(tt.says, "warn: ")
 			if !found {
-				code := app.Run(t.Context(), app.Options{Stderr: &stderr, Environ: env})
+				// A slow answer would be one of the others, which start and then serve.
+				env = append(env, "SIDECAR_STORE_TIMEOUT=5s")
+				ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+				defer stop()
+				code := app.Run(ctx, app.Options{Stderr: &stderr, Environ: env})
 				if said := stderr.String(); code != 2 || !strings.Contains(said, tt.says) || !strings.Contains(said, "SIDECAR_STORE: ") ||
 					strings.Contains(said, "right@") || strings.Contains(said, "wrong@") {
 					t.Errorf("exit code %d: %s", code, said)
