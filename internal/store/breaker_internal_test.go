@@ -1,7 +1,6 @@
 package store
 
 import (
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,16 +56,4 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 	})
-}
-
-// The refusal of a call that was not made says so in one sentence.
-func TestRestingIsSaidOnce(t *testing.T) {
-	r := openTest(t, "redis://127.0.0.1:1")
-	var err error
-	for range restAfter + 1 {
-		_, err = r.Get(t.Context(), Key{"k", "a"})
-	}
-	if refusal(err) != Resting || strings.Count(err.Error(), "shared store") != 1 {
-		t.Errorf("%v", err)
-	}
 }

@@ -490,3 +490,15 @@ func TestRedisObserves(t *testing.T) {
 		t.Errorf("saw %q, want %q", seen, want)
 	}
 }
+
+// The refusal of a call that was not made says so in one sentence.
+func TestRestingIsSaidOnce(t *testing.T) {
+	r := openTest(t, "redis://127.0.0.1:1")
+	var err error
+	for range restAfter + 1 {
+		_, err = r.Get(t.Context(), Key{"k", "a"})
+	}
+	if refusal(err) != Resting || strings.Count(err.Error(), "shared store") != 1 {
+		t.Errorf("%v", err)
+	}
+}
