@@ -199,7 +199,7 @@ func newWine(t *testing.T) *wine {
 	w := &wine{t: t, folder: t.TempDir()}
 	w.program = filepath.Join(w.folder, "sidecar.exe")
 	// As "make cross" builds it, whose work is then found in Go's cache.
-	build := exec.CommandContext(t.Context(), "go", "build", "-gcflags=all=-N -l", "-o", w.program, "sfm-sidecar/cmd/sidecar")
+	build := exec.CommandContext(t.Context(), "go", "build", "-gcflags=all=-N -l -dwarf=false", "-ldflags=-s -w", "-o", w.program, "sfm-sidecar/cmd/sidecar")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=windows", "GOARCH=amd64")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
