@@ -84,8 +84,10 @@ var storeMeans = map[string][2]string{
 	"untrusted": {"the server's certificate is not one that is trusted, or is for another host",
 		"name its authority in SIDECAR_CA_FILE, and the host in SIDECAR_STORE as the certificate has it"},
 	"full": {"the server's memory is used up, and it takes no more entries", "raise maxmemory; do not empty the server: that logs everybody out"},
-	"read-only": {"the server is a replica, can't write its disk, or lacks the replicas that min-replicas-to-write asks for",
-		"name the master, or the sentinels with master_name, in SIDECAR_STORE; see the server's disk, replicas and log"},
+	"read-only": {"the server is a replica, or can't write its disk",
+		"name the master, or the sentinels with master_name, in SIDECAR_STORE; see the server's disk and log"},
+	"replicas": {"fewer replicas follow the server than its min-replicas-to-write asks for, so it takes no writes",
+		"bring a replica back; after a failover wait until one has copied the new master, which takes seconds, or minutes with much data"},
 	"moved": {"the server is a node of a cluster", "add cluster=true to the query of SIDECAR_STORE"},
 }
 

@@ -54,8 +54,9 @@ func TestStore(t *testing.T) {
 			s.Denied = []StoreDenial{{"lock", "credentials", "NOPERM"}, {"list", "credentials", "NOPERM"}}
 		},
 			"rights", Failed, "could not lock: NOPERM"},
-		"no list": {func(s *Store) { s.Denied = []StoreDenial{{"list", "credentials", "NOPERM"}} }, "rights", Warning, "SCAN"},
-		"full":    {func(s *Store) { s.Denied = []StoreDenial{{"write", "full", "OOM"}} }, "rights", Failed, "do not empty"},
+		"no list":        {func(s *Store) { s.Denied = []StoreDenial{{"list", "credentials", "NOPERM"}} }, "rights", Warning, "SCAN"},
+		"lacks replicas": {func(s *Store) { s.Denied = []StoreDenial{{"write", "replicas", "NOREPLICAS"}} }, "rights", Failed, "bring a replica back"},
+		"full":           {func(s *Store) { s.Denied = []StoreDenial{{"write", "full", "OOM"}} }, "rights", Failed, "do not empty"},
 
 		"keys":         {func(*Store) {}, "keys", OK, "one key"},
 		"three keys":   {func(s *Store) { s.Keys = 3 }, "keys", OK, "3 keys"},

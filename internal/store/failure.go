@@ -22,7 +22,8 @@ const (
 	Resting     Reason = "resting"     // not asked: it failed just now
 	Credentials Reason = "credentials" // wrong password or user, or one that may not do this
 	Full        Reason = "full"        // its memory is used up
-	ReadOnly    Reason = "read-only"   // it is a replica, can't write its disk, or lacks replicas of its own
+	ReadOnly    Reason = "read-only"   // it is a replica, or can't write its disk
+	Replicas    Reason = "replicas"    // fewer replicas follow it than it wants for a write
 	Moved       Reason = "moved"       // part of a cluster that was addressed as a single server
 	Untrusted   Reason = "untrusted"   // its certificate is not one that is trusted, or not for it
 	Refused     Reason = "refused"     // anything else that it answered
@@ -54,6 +55,7 @@ var mends = map[Reason]string{
 	Credentials: "check user and password in the store's address, and that the user has the rights of docs/shared-store.md",
 	Full:        "give the store more memory (maxmemory), with maxmemory-policy noeviction",
 	ReadOnly:    "give the address of the primary instead of a replica's, or mend what keeps the server from writing its disk",
+	Replicas:    "fewer replicas follow the server than its min-replicas-to-write: bring one back; after a failover, wait until one has copied the new master",
 	Moved:       "the server is a node of a cluster: add cluster=true to the store's address",
 	Untrusted:   "name the authority of the server's certificate in SIDECAR_CA_FILE, and the host as the certificate has it",
 }
@@ -78,7 +80,7 @@ var prefixes = []struct {
 	{"OOM", Full},
 	{"READONLY", ReadOnly},
 	{"MISCONF", ReadOnly},
-	{"NOREPLICAS", ReadOnly},
+	{"NOREPLICAS", Replicas},
 	{"MOVED", Moved},
 	{"ASK", Moved},
 	{"CROSSSLOT", Moved},

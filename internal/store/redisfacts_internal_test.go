@@ -177,8 +177,10 @@ func TestReasonsOfRefusals(t *testing.T) {
 		"ERR invalid password":              Credentials,
 		"ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?": Credentials,
 		"ERR The user executing the script can't run this command or subcommand":                                                       Credentials,
-		"NOREPLICAS Not enough good replicas to write.":                                                                                ReadOnly,
+		"NOREPLICAS Not enough good replicas to write.":                                                                                Replicas,
 		"OOM command not allowed when used memory > 'maxmemory'.":                                                                      Full,
+		"READONLY You can't write against a read only replica.":                                                                        ReadOnly,
+		"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.":                             ReadOnly,
 		"ERR unknown command": Refused,
 	} {
 		if got := reasonOf(t.Context(), text); got != want {
