@@ -86,7 +86,7 @@ var refusalsInNorwegian = map[string]text{
 	"upstream-timeout":         {"SFM svarte ikke i tide", "SFM kan ha gjort jobben. Hent legemidlene på nytt og sammenlign før noe sendes igjen."},
 	"resend-needed":            {"Kallet må gjøres på nytt", "SFM gjorde ikke noe. Prøv igjen."},
 
-	"store-unavailable": {"Lageret for innlogginger kan ikke nås", "Vent litt og prøv igjen. Ingenting ble sendt til SFM."},
+	"store-unavailable": {"Lageret for innlogginger kan ikke brukes nå", "Vent litt og prøv igjen. Ingenting ble sendt til SFM."},
 	"journal-guard":     {"Kallet kunne ha laget en ny, tom journal", "Journalsystemet må si om journalen er ny eller finnes fra før."},
 	"limit-reached":     {"For mange kall på en gang", "Vent litt og prøv igjen."},
 	"draining":          {"Sidecaren var i ferd med å stoppe", "Prøv igjen når den er oppe."},

@@ -117,6 +117,18 @@ func (s *Status) storeSince() (at time.Time) {
 	return at
 }
 
+// storeReason is why the shared store refused something lately, where the page has words
+// for that.
+func (s *Status) storeReason() string {
+	if s.Store == nil || s.since(s.Store.Failed) > recent {
+		return ""
+	}
+	if _, ok := storeFaults[s.Store.Reason]; !ok {
+		return ""
+	}
+	return s.Store.Reason
+}
+
 // ours are faults on this side that no other line shows: the store, our limits, our
 // own mistakes.
 func ours(s *Status) []trouble {
@@ -125,7 +137,12 @@ func ours(s *Status) []trouble {
 		if code == "store-unavailable" && s.Store.down() {
 			continue // said already
 		}
-		if r := s.lastOf(func(r Refusal) bool { return r.Code == code }); r != nil {
+		r := s.lastOf(func(r Refusal) bool { return r.Code == code })
+		switch {
+		case r == nil:
+		case code == "store-unavailable" && s.storeReason() != "":
+			found = append(found, trouble{level: bad, kind: "store-failing", name: s.storeReason(), at: r.At})
+		default:
 			found = append(found, trouble{level: bad, kind: code, at: r.At, refusal: r})
 		}
 	}

@@ -60,13 +60,26 @@ var troubled = map[string]struct {
 	"SFM was down long ago": {func(s *Status) { s.Upstreams[0].Status, s.Upstreams[0].At = 503, noon.Add(-16*time.Minute) }, good,
 		"Alt er i orden", "All is well", nobody},
 	"store": {func(s *Status) { s.Refusals = []Refusal{refusedBy("store-unavailable", "sidecar", time.Minute)} }, bad,
-		"Lageret for innlogginger kan ikke nås", "Title of store-unavailable", operator},
+		"Lageret for innlogginger kan ikke brukes nå", "Title of store-unavailable", operator},
 	"shared store down": {func(s *Status) {
 		s.Store = &Store{Kind: "server", Resting: noon.Add(-time.Hour), Failed: noon, Reason: "unreachable"}
 		s.Refusals = []Refusal{refusedBy("store-unavailable", "sidecar", time.Minute)}
 	}, bad, "Det felles lageret svarer ikke", "The shared store does not answer", operator},
 	"shared store back": {func(s *Status) { s.Store = &Store{Answered: noon, Failed: noon.Add(-time.Minute), Reason: "slow"} }, good,
 		"Alt er i orden", "All is well", nobody},
+	"shared store full": {storeFailing("full", time.Minute), bad, "Det felles lageret er fullt", "The shared store is full", operator},
+	"shared store refuses": {storeFailing("credentials", time.Minute), bad,
+		"Det felles lageret avviser sidecaren", "The shared store refuses this sidecar", operator},
+	"shared store read-only": {storeFailing("read-only", time.Minute), bad,
+		"Det felles lageret tar ikke imot noe", "The shared store takes no writes", operator},
+	"shared store without replicas": {storeFailing("replicas", time.Minute), bad,
+		"Det felles lageret tar ikke imot noe", "The shared store takes no writes", operator},
+	"shared store sealed": {storeFailing("sealed", time.Minute), bad,
+		"Sidecaren kan ikke åpne alt i det felles lageret", "The sidecar can't open all that is in the shared store", operator},
+	"shared store failed of another reason": {storeFailing("slow", time.Minute), bad,
+		"Lageret for innlogginger kan ikke brukes nå", "Title of store-unavailable", operator},
+	"shared store was full long ago": {storeFailing("full", 16*time.Minute), bad,
+		"Lageret for innlogginger kan ikke brukes nå", "Title of store-unavailable", operator},
 	"our own fault": {func(s *Status) { s.Refusals = []Refusal{refusedBy("internal", "sidecar", time.Minute)} }, bad, "En feil i sidecaren", "Title of internal", operator},
 	"key ended":     {func(s *Status) { s.ClientKey.NotAfter = noon }, bad, "Systemets nøkkel hos HelseID er utløpt", "The system's key at HelseID has ended", operator},
 	"key ending": {func(s *Status) { s.ClientKey.NotAfter = noon.Add(13 * 24 * time.Hour) }, note,
@@ -86,6 +99,14 @@ var troubled = map[string]struct {
 		"Et kall ble avvist", "A call was refused", vendor},
 	"a session that ended": {func(s *Status) { s.Refusals = []Refusal{refusedBy("session-expired", "caller", time.Minute)} }, good, "Alt er i orden", "All is well", nobody},
 	"a call long ago":      {func(s *Status) { s.Refusals = []Refusal{refusedBy("tenant-missing", "caller", 16*time.Minute)} }, good, "Alt er i orden", "All is well", nobody},
+}
+
+// storeFailing has a store that answers, and failed for a reason some time ago; a call was refused just now.
+func storeFailing(reason string, ago time.Duration) func(*Status) {
+	return func(s *Status) {
+		s.Store = &Store{Kind: "server", Answered: noon, Failed: noon.Add(-ago), Reason: reason}
+		s.Refusals = []Refusal{refusedBy("store-unavailable", "sidecar", time.Minute)}
+	}
 }
 
 func troubledTenants(ago time.Duration, n int) []Tenant {

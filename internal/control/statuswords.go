@@ -158,6 +158,10 @@ func (r reader) plain(t trouble) (text, contact) {
 		return text{r.say("Det felles lageret svarer ikke", "The shared store does not answer"),
 			r.say("Slik har det vært siden kl. %s. Den som allerede arbeider i SFM kan fortsette en stund; nye innlogginger og fornyelser må vente. Ingen blir logget ut av dette.",
 				"It has been so since %s. Who is at work in SFM already can go on for a while; new log-ins and renewals must wait. Nobody is logged out by it.", r.clock(t.at))}, operator
+	case "store-failing":
+		return text{r.say(storeFaults[t.name].no, storeFaults[t.name].en),
+			r.say("Sist kl. %s. Den som allerede arbeider i SFM kan fortsette en stund; nye innlogginger og fornyelser må vente til det er rettet (%s).",
+				"Last at %s. Who is at work in SFM already can go on for a while; new log-ins and renewals wait until it is mended (%s).", r.clock(t.at), t.name)}, operator
 	case "sfm-down", "sfm-errors":
 		return r.sfmTrouble(t), sfm
 	case "key-ended":
@@ -176,6 +180,15 @@ func (r reader) plain(t trouble) (text, contact) {
 				"That is in %s. Whoever is logged in should finish, and log in again from the record system.", r.span(t.span))}, nobody
 	}
 	panic("BUG: no words for the trouble " + t.kind)
+}
+
+// storeFaults name what a shared store that answers can lack, by its reason.
+var storeFaults = map[string]struct{ no, en string }{
+	"full":        {"Det felles lageret er fullt", "The shared store is full"},
+	"credentials": {"Det felles lageret avviser sidecaren", "The shared store refuses this sidecar"},
+	"read-only":   {"Det felles lageret tar ikke imot noe", "The shared store takes no writes"},
+	"replicas":    {"Det felles lageret tar ikke imot noe", "The shared store takes no writes"},
+	"sealed":      {"Sidecaren kan ikke åpne alt i det felles lageret", "The sidecar can't open all that is in the shared store"},
 }
 
 func (r reader) sfmTrouble(t trouble) text {

@@ -97,8 +97,8 @@ var rows = map[string]row{
 	"resend-needed": {http.StatusServiceUnavailable, "The call must be made again",
 		"SFM wanted another proof or token and did no work; the body had already left. Make the call again.", bySFM, true},
 
-	"store-unavailable": {http.StatusServiceUnavailable, "The session store can't be reached",
-		"Try again later; nothing was sent.", bySidecar, true},
+	"store-unavailable": {http.StatusServiceUnavailable, "The session store can't be used now",
+		"Try again later; nothing was sent. The detail says what is wrong with it.", bySidecar, true},
 	"journal-guard": {http.StatusConflict, "The call could make a new journal",
 		"Send Sfm-Journal-Intent: new to make one, or existing to write to one that is there; reason and detail say what SFM answered when it was asked.", byCaller, false},
 	"limit-reached": {http.StatusServiceUnavailable, "The sidecar is at one of its limits",

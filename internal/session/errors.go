@@ -101,7 +101,7 @@ func storeError(err error) error {
 	if errors.Is(err, store.ErrMissing) {
 		return errUnknown
 	}
-	return &Error{Kind: codeStore, Text: "the session store did not answer", err: err, after: tryAgain}
+	return &Error{Kind: codeStore, Text: store.Describe(err), err: err, after: tryAgain}
 }
 
 // asStoreError is the store's error as a refusal, and any other one as it is.

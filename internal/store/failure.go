@@ -60,6 +60,30 @@ var mends = map[Reason]string{
 	Untrusted:   "name the authority of the server's certificate in SIDECAR_CA_FILE, and the host as the certificate has it",
 }
 
+// Describe says for a caller what kept a store from doing what it was asked. It quotes
+// nothing that a server said.
+func Describe(err error) string {
+	f, shared := errors.AsType[*Failure](err)
+	if !shared {
+		return "the session store did not answer"
+	}
+	if says := describes[f.Reason]; says != "" {
+		return says
+	}
+	return "the shared store did not answer"
+}
+
+var describes = map[Reason]string{
+	Credentials: "the shared store refuses this sidecar's user",
+	Full:        "the shared store is full",
+	ReadOnly:    "the shared store takes no writes",
+	Replicas:    "the shared store lacks replicas, and takes no writes",
+	Moved:       "the shared store is a cluster, and is not addressed as one",
+	Untrusted:   "the shared store's certificate is not trusted",
+	Refused:     "the shared store refused what it was asked",
+	Sealed:      "the shared store holds an entry that this sidecar can't open",
+}
+
 func (f *Failure) Unwrap() error { return f.Err }
 
 var errResting = errors.New("it failed several times just now and is asked again in a moment")

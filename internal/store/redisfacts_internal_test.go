@@ -4,6 +4,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -170,6 +171,20 @@ type answered string
 
 func (a answered) Error() string { return string(a) }
 func (answered) RedisError()     {}
+
+func TestDescribe(t *testing.T) {
+	for want, err := range map[string]error{
+		"the session store did not answer":                             errors.New("no bus"),
+		"the shared store did not answer":                              &Failure{Op: "get", Reason: Slow},
+		"the shared store is full":                                     fmt.Errorf("writing: %w", &Failure{Op: "put", Reason: Full}),
+		"the shared store holds an entry that this sidecar can't open": &Failure{Op: "get", Reason: Sealed},
+		"the shared store lacks replicas, and takes no writes":         &Failure{Op: "put", Reason: Replicas},
+	} {
+		if got := Describe(err); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+}
 
 func TestReasonsOfRefusals(t *testing.T) {
 	for text, want := range map[answered]Reason{

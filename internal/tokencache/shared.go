@@ -161,7 +161,7 @@ func down(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	return &Error{code: "store-unavailable", detail: "the store of all replicas did not answer", retryAfter: retryAfter, err: err}
+	return &Error{code: "store-unavailable", detail: store.Describe(err), retryAfter: retryAfter, err: err}
 }
 
 // find gives what others fetched of what a flight is for, bound to the key in use, else to an earlier one. The error

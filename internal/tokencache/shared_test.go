@@ -198,7 +198,8 @@ func wantErrorFor(t *testing.T, c *Cache, k Key, mint Mint) {
 	t.Helper()
 	_, err := c.Token(t.Context(), k, mint)
 	own, ok := errors.AsType[*Error](err)
-	if !ok || own.Code() != "store-unavailable" || own.RetryAfter() != retryAfter || !errors.Is(err, errSlow) {
+	if !ok || own.Code() != "store-unavailable" || own.RetryAfter() != retryAfter || !errors.Is(err, errSlow) ||
+		own.Detail() != "the shared store did not answer" {
 		t.Errorf("error %v", err)
 	}
 }
