@@ -62,7 +62,7 @@ func run(args []string, out, usage io.Writer) error {
 func flags(f *scale.Fleet, play *time.Duration) *flag.FlagSet {
 	s := flag.NewFlagSet("scale", flag.ContinueOnError)
 	s.IntVar(&f.Pods, "pods", f.Pods, "sidecars")
-	s.IntVar(&f.Pairs, "pairs", f.Pairs, "persons at work, each with each of its tenants")
+	s.IntVar(&f.Pairs, "pairs", f.Pairs, "pairs of person and tenant at work")
 	s.IntVar(&f.Tenants, "tenants", f.Tenants, "tenants of a person")
 	s.Float64Var(&f.Calls, "calls", f.Calls, "calls of a pair in a minute")
 	s.BoolVar(&f.Sticky, "sticky", false, "the calls of a person go to one pod")
@@ -93,9 +93,9 @@ subscriptions           %.0f
 	if l.PodBytes == 0 {
 		return // not weighed when played
 	}
-	_, _ = fmt.Fprintf(out, `looks after idle sessions, in a day: %.0f
+	_, _ = fmt.Fprintf(out, `looks for idle sessions %.0f a day
 memory of the store     %.1f MB of entries, %.1f MB for connections and subscriptions
-connections             %d to %d
+connections             %d to %d, on pods with two cores
 memory of a pod         %.1f MB of tokens and sessions
 `, l.Looks, l.StoreBytes/1e6, l.ListenBytes/1e6, l.Connections, l.MostConnections, l.PodBytes/1e6)
 }
