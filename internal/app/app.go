@@ -173,6 +173,7 @@ func (s *Sidecar) greet(log *slog.Logger, cfg *config.Config) {
 	for _, u := range cfg.SFM.Upstreams {
 		log.Info("upstream", "name", u.Name, "host", u.URL.Host, "api", cfg.SFM.API)
 	}
+	s.house.greetStore()
 	redirect, _ := pageAddresses(cfg.HelseID.RedirectURI, l.callbackPort())
 	log.Info("ready for calls", "listen", addresses(l.app), "callback", addresses(l.callback), "admin", addresses(l.admin),
 		"redirect_uri", redirect)

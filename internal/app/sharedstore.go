@@ -68,7 +68,7 @@ func (h *house) checkShared() error {
 	if errors.Is(err, store.ErrOtherKeys) {
 		return config.Faults{{
 			Variable: "SIDECAR_STORE_KEY", Problem: "ends with another key than that of the sidecars which use the store",
-			Mend: "give all of them the same last key; to begin anew with another, stop them and wait a day, or use another database",
+			Mend: "give all of them the same last key; if a key leaked, follow docs/kubernetes.md, A key that leaked",
 		}}
 	}
 	if f, ok := errors.AsType[*store.Failure](err); ok && unmendable[f.Reason] {
@@ -78,6 +78,20 @@ func (h *house) checkShared() error {
 		h.warn("the store of all replicas can't be used; log-ins wait for it", slog.String("cause", err.Error()))
 	}
 	return nil
+}
+
+// greetStore says that the replicas' store is used, and with which key for proofs: replicas
+// that say another one share no tokens.
+func (h *house) greetStore() {
+	if h.shared == nil {
+		return
+	}
+	at, thumbprint := h.shared.State(), ""
+	if h.key != nil {
+		thumbprint = h.key.Current().Thumbprint()
+	}
+	h.log.Info("log-ins and tokens are in the store of all replicas",
+		"kind", at.Kind, "tls", at.TLS, "keys", len(h.cfg.Keep.StoreKeys()), "dpop_key", thumbprint)
 }
 
 // unmendable are the reasons that stay until somebody changes the configuration, here or

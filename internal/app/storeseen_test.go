@@ -51,6 +51,7 @@ func TestStoreSeen(t *testing.T) {
 	t.Parallel()
 	server := startShared(t)
 	w := newWorld(t, setup{env: server.env()})
+	w.wantLogged("log-ins and tokens are in the store of all replicas", "dpop_key")
 	handle := w.logIn("lege")
 	w.wantCode(w.call(handle, 0), "")
 	if n := w.metric(prefix + "store_resting"); n != 0 {

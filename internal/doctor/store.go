@@ -188,7 +188,7 @@ func (s Store) keys() Finding {
 		return good(found+"; nobody has used the store for a day", "the first sidecar that writes decides which key names the entries")
 	case "others'":
 		return wrong(found+"; the store is used with other names", "the sidecars that use the store have another last key: a sidecar with this one does not start",
-			"give all of them the same last key in SIDECAR_STORE_KEY; a new key goes to the front, as old,new,old and then new,old")
+			"give all of them the same last key in SIDECAR_STORE_KEY; a new key goes to the front, as old,new,old and then new,old. If a key leaked, follow docs/kubernetes.md, A key that leaked")
 	}
 	return careful(found, "whether others use the same could not be told", "run the check again")
 }
@@ -233,7 +233,7 @@ func (s Store) memory() Finding {
 		return careful(found+", maxmemory-policy "+policies[evicts], "when its memory is full, the server throws entries away: persons are logged out, and locks can be lost",
 			"set maxmemory-policy to noeviction; a full server then says so, and nothing is lost")
 	case part > storeFull:
-		return careful(found+", maxmemory-policy noeviction", "the memory is nearly used up; when it is, nobody can log in", "raise maxmemory; decision 20 has the sizes of entries")
+		return careful(found+", maxmemory-policy noeviction", "the memory is nearly used up; when it is, nobody can log in", "raise maxmemory; docs/shared-store.md has the sizes of entries")
 	case limit == 0:
 		return good(found+", maxmemory-policy noeviction", "nothing is thrown away; without a limit (maxmemory) the machine's memory is it")
 	}
