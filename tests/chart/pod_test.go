@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,13 +173,29 @@ func TestEgress(t *testing.T) {
 			if len(p.Spec.Egress) != rules {
 				t.Errorf("%s: %d rules, want %d", set, len(p.Spec.Egress), rules)
 			}
+			var ports []int32
 			for _, rule := range p.Spec.Egress {
 				checkRule(t, rule)
+				for _, port := range rule.Ports {
+					ports = append(ports, port.Port.IntVal)
+				}
+			}
+			if set == "everything" && (!slices.Contains(ports, 6379) || !slices.Contains(ports, 26379)) {
+				t.Errorf("servers and sentinels can't both be reached: %v", ports)
 			}
 		}
 		if found != 1 {
 			t.Errorf("%s: %d policies", set, found)
 		}
+	}
+}
+
+// TestStorePort sees that one port does where no list of ports is given.
+func TestStorePort(t *testing.T) {
+	out, stderr, err := helm(t, "template", "release", filepath.Join(charts(t), "epj"), "--values", filepath.Join("testdata", "values", "everything.yaml"),
+		"--set-json", "sfm-sidecar.networkPolicy.store.ports=[]", "--set", "sfm-sidecar.networkPolicy.store.port=16379")
+	if err != nil || !strings.Contains(out, "{port: 16379, protocol: TCP}") || strings.Contains(out, "port: 6379,") {
+		t.Errorf("%v %s: the store's port is not the one that was given", err, stderr)
 	}
 }
 

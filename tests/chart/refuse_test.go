@@ -63,6 +63,8 @@ func TestRefused(t *testing.T) {
 		"helseid.grants={token-exchange}":      "env.HELSEID_SUBJECT_AUDIENCE",
 		"store.urlSecret.name=valkey":          "store.sealingKey.secretName",
 		"networkPolicy.enabled=true":           "networkPolicy.helseid.cidrs",
+		"networkPolicy.store.namespace=valkey": "networkPolicy.enabled",
+		"networkPolicy.store.ports={0}":        "/networkPolicy/store/ports",
 		"networkPolicy.dns.podLabels.k8s-app=null,networkPolicy.enabled=true": "/networkPolicy/dns/podLabels",
 		"networkPolicy.helseid.cidrs={0.0.0.0/0}":                             "/networkPolicy/helseid/cidrs",
 		"networkPolicy.sfm.cidrs={::/0}":                                      "/networkPolicy/sfm/cidrs",

@@ -170,7 +170,7 @@ spec:
             consequence: >-
               Some log-ins may not be kept: those persons have to log in again after a restart, or at another replica.
             action: >-
-              See the log for the operation and its cause: a shared store's memory or network, or the key store of a desktop.
+              See the log for the operation and its reason. docs/shared-store.md says of each reason of a shared store what to do; on a desktop it is the key store.
             runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreerrors
         - alert: SfmSidecarUpstreamFailing
           expr: >-

@@ -44,6 +44,8 @@ app.kubernetes.io/part-of: {{ .Chart.Name }}
 {{- if and (has "token-exchange" $v.helseid.grants) (not (get $v.env "HELSEID_SUBJECT_AUDIENCE")) }}
 {{- fail "sfm-sidecar.env.HELSEID_SUBJECT_AUDIENCE is required with token-exchange in sfm-sidecar.helseid.grants" }}{{ end -}}
 {{- if and $v.store.urlSecret.name (not $v.store.sealingKey.secretName) }}{{ fail "sfm-sidecar.store.sealingKey.secretName is required with sfm-sidecar.store.urlSecret.name: nothing is kept there unsealed" }}{{ end -}}
+{{- $to := $v.networkPolicy.store -}}
+{{- if and (not $v.networkPolicy.enabled) (or $to.cidrs $to.namespace $to.podLabels $to.ports) }}{{ fail "sfm-sidecar.networkPolicy.enabled is required with sfm-sidecar.networkPolicy.store: no policy is made without it" }}{{ end -}}
 {{- if eq (int $v.ports.app) (int $v.ports.admin) }}{{ fail "sfm-sidecar.ports.admin is sfm-sidecar.ports.app: each needs a port of its own" }}{{ end -}}
 {{- if lt (int $v.shutdown.drainSeconds) (int $v.sfm.responseTimeoutSeconds) }}
 {{- fail (printf "sfm-sidecar.shutdown.drainSeconds (%d) is below sfm-sidecar.sfm.responseTimeoutSeconds (%d): a call that SFM is still working on would be cut off" (int $v.shutdown.drainSeconds) (int $v.sfm.responseTimeoutSeconds)) }}{{ end -}}

@@ -79,7 +79,9 @@ spec:
               {{- toYaml $n.store.podLabels | nindent 14 }}
         {{- end }}
       ports:
-        - {port: {{ $n.store.port }}, protocol: TCP}
+        {{- range $n.store.ports | default (list $n.store.port) }}
+        - {port: {{ . }}, protocol: TCP}
+        {{- end }}
     {{- end }}
 {{- end }}
 
