@@ -58,7 +58,7 @@ func (s *sharedServer) userOfDocs(password string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, command, _ := strings.Cut(string(text), "\nACL SETUSER")
+	_, command, _ := strings.Cut(string(text), "\nuser")
 	command, _, _ = strings.Cut(strings.Replace(command, ">PASSWORD", ">"+password, 1), "\n")
 	if said := s.cli(append([]string{"ACL", "SETUSER"}, strings.Fields(command)...)...); said != "OK\n" {
 		s.t.Fatalf("the server does not take the rights of docs/shared-store.md: %s", said)

@@ -49,7 +49,7 @@ var meanings = map[string]wording{
 	"HELSEID_GRANT": {sectionHelseID, "", "`user` (a person logs in, then one refresh per tenant), `client-credentials` (machine to machine), `token-exchange` (RFC 8693 on the caller's own HelseID token; experimental: NHN describes it for APIs, and SFM may not take what comes of it). " +
 		"Several, comma separated: the first is the default, `Sfm-Grant` chooses per request"},
 	"HELSEID_SCOPES":                   {sectionHelseID, "by `SFM_API`", "scopes of the SFM access token, space separated"},
-	"HELSEID_LOGIN_SCOPES":             {sectionHelseID, "", "scopes that are asked for at log-in beside those of the access tokens, space separated"},
+	"HELSEID_LOGIN_SCOPES":             {sectionHelseID, "", "scopes that are asked for at log-in beside those of the access tokens, space separated. With a kept or shared log-in a change logs everybody out, as one of issuer, client, tenancy, API version or any other scope does"},
 	"HELSEID_RESOURCE":                 {sectionHelseID, "", "`resource` (RFC 8707), sent alike at PAR, code exchange, refresh and the other grants"},
 	"HELSEID_ACR_VALUES":               {sectionHelseID, "", "`acr_values` of every log-in"},
 	"HELSEID_LOGIN_PARAMS":             {sectionHelseID, "", "further parameters of every log-in: `name=value` pairs, comma separated (`ui_locales`, `on_behalf_of`, …)"},
@@ -93,7 +93,7 @@ var meanings = map[string]wording{
 	"SIDECAR_ALLOWED_SIDS":         {sectionListeners, "", "the same for Windows, by SID"},
 	"SIDECAR_ENABLE_QUIT":          {sectionListeners, "", "`POST /quit` on the admin listener"},
 
-	"SIDECAR_STORE":             {sectionRunning, "", "`memory`, or the address of a Redis (6.2 or later) or Valkey that all replicas share: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://…` (TLS) or `unix:///PATH`; a cluster with `?cluster=true&addr=HOST:PORT`, sentinels with `?master_name=NAME&addr=HOST:PORT`. Log-ins, tokens and the DPoP key are then shared, sealed"},
+	"SIDECAR_STORE":             {sectionRunning, "", "`memory`, or the address of a Redis (6.2 or later) or Valkey that all replicas share: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://…` (TLS) or `unix:///PATH`; a cluster with `?cluster=true&addr=HOST:PORT`, sentinels with `?master_name=NAME&addr=HOST:PORT` ([all forms and parameters](shared-store.md#addresses)). Log-ins, tokens and the DPoP key are then shared, sealed"},
 	"SIDECAR_STORE_KEY":         {sectionRunning, "required with a shared store", "base64 of 32 bytes, comma-separated list: the first seals, all open, the last one names the entries and stays (a new key is brought in as `old,new,old`, then `new,old`)"},
 	"SIDECAR_STORE_TIMEOUT":     {sectionRunning, "", "how long one call to the shared store may take"},
 	"SIDECAR_SESSION_STORE":     {sectionRunning, "", "`memory`, or `keyring`: refresh token and DPoP key in the operating system's key store, for a desktop: a log-in then outlives a restart, until its end or `SIDECAR_SESSION_IDLE`. Without a key store that answers there is no start"},
