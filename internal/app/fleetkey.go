@@ -169,13 +169,12 @@ func (h *house) dpopKey() (*dpop.Ring, error) {
 // firstFleetKey is the keys that all replicas use. The first one that asks makes one.
 func firstFleetKey(ctx context.Context, shared store.Store) (keySet, error) {
 	for {
-		e, err := shared.Get(ctx, fleetKeyName)
+		set, e, err := readFleetKeys(ctx, shared)
 		if err == nil {
-			// It lives on as long as replicas start now and then.
-			if err := shared.PutIf(ctx, fleetKeyName, e.Value, fleetKeyLife, e.Version); err != nil && !errors.Is(err, store.ErrChanged) {
-				return keySet{}, err
-			}
-			return parseKeySet(e.Value)
+			// It lives on as long as replicas start now and then. A store that takes no
+			// writes just now, a full one, say, is no reason to use another key.
+			_ = shared.PutIf(ctx, fleetKeyName, e.Value, fleetKeyLife, e.Version)
+			return set, nil
 		}
 		if !errors.Is(err, store.ErrMissing) {
 			return keySet{}, err
@@ -194,6 +193,16 @@ func firstFleetKey(ctx context.Context, shared store.Store) (keySet, error) {
 		}
 		// another replica was quicker
 	}
+}
+
+// readFleetKeys reads the keys that all replicas use, and changes nothing.
+func readFleetKeys(ctx context.Context, shared store.Store) (keySet, store.Entry, error) {
+	e, err := shared.Get(ctx, fleetKeyName)
+	if err != nil {
+		return keySet{}, e, err
+	}
+	set, err := parseKeySet(e.Value)
+	return set, e, err
 }
 
 // putKeySet writes the keys in the place of those of some version; 0 = of none.

@@ -48,6 +48,18 @@ func TestFleetKeyNotStored(t *testing.T) {
 	}
 }
 
+// The fleet's key is used also while the store takes no writes.
+func TestFleetKeyNotRenewed(t *testing.T) {
+	shared := store.NewMemory()
+	first, err := firstFleetKey(t.Context(), shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := firstFleetKey(t.Context(), deaf{shared}); err != nil || keys.current.Thumbprint() != first.current.Thumbprint() {
+		t.Errorf("another key, %v", err)
+	}
+}
+
 func proofKeys(t testing.TB, n int) []*dpop.Key {
 	t.Helper()
 	var keys []*dpop.Key
