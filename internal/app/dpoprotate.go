@@ -92,7 +92,7 @@ type rotation struct {
 // rotated is what a rotation did.
 type rotated struct {
 	keys   keySet
-	before string // thumbprint of the key that was in use; "" where that could not be read
+	before string // thumbprint of the key that was in use; "" where that could not be opened
 	rotation
 }
 
@@ -103,13 +103,9 @@ func rotateFleetKey(ctx context.Context, shared store.Store, r rotation) (*rotat
 		return nil, err
 	}
 	for {
-		e, err := shared.Get(ctx, fleetKeyName)
-		if err != nil {
-			return nil, notReached(err)
-		}
-		before, err := parseKeySet(e.Value)
-		if err != nil && !r.now {
-			return nil, &keysRefusal{err.Error(), "\"sidecar keys dpop rotate --now\" puts a new key in their place", err}
+		before, e, err := readFleetKeys(ctx, shared)
+		if err = r.mayReplace(err); err != nil {
+			return nil, err
 		}
 		done := &rotated{rotation: r}
 		if done.keys, err = r.of(before, key); err != nil {
@@ -117,6 +113,11 @@ func rotateFleetKey(ctx context.Context, shared store.Store, r rotation) (*rotat
 		}
 		if before.current != nil {
 			done.before = before.current.Thumbprint()
+		}
+		if e.Version == 0 { // only a Delete touches it
+			if err := shared.Delete(ctx, fleetKeyName); err != nil {
+				return nil, notReached(err)
+			}
 		}
 		err = putKeySet(ctx, shared, done.keys, e.Version)
 		if err == nil {
@@ -129,6 +130,18 @@ func rotateFleetKey(ctx context.Context, shared store.Store, r rotation) (*rotat
 	}
 }
 
+// mayReplace judges how reading the keys ended. Keys that can't be opened are replaced
+// by --now alone: the sidecars that run may well be able to.
+func (r rotation) mayReplace(err error) error {
+	switch {
+	case err == nil, unopened(err) && r.now:
+		return nil
+	case unopened(err):
+		return &keysRefusal{"what the store holds can't be opened: " + err.Error(), mendUnopened, err}
+	}
+	return notReached(err)
+}
+
 // notReached is an error of the store.
 func notReached(err error) error {
 	if errors.Is(err, store.ErrMissing) {
@@ -139,14 +152,14 @@ func notReached(err error) error {
 
 // of puts a key in the place of the one in use.
 func (r rotation) of(before keySet, key *dpop.Key) (keySet, error) {
-	if before.newer {
-		return keySet{}, &keysRefusal{errKeysNewer.Error(), "rotate with that version", errKeysNewer}
+	if before.newer && !r.now {
+		return keySet{}, &keysRefusal{errKeysNewer.Error(), "rotate with that version; --now drops all that it kept", errKeysNewer}
 	}
-	after := keySet{current: key, dropped: before.dropped}
+	after := keySet{current: key, dropped: before.dropped, since: wholeSecond(r.at), sole: before.current == nil || before.newer}
 	if before.current == nil {
 		return after, nil
 	}
-	kept := append([]earlierKey{{before.current, r.at.Add(keyOverlap).Truncate(time.Second).UTC()}}, alive(before.earlier, r.at)...)
+	kept := append([]earlierKey{{before.current, wholeSecond(r.at.Add(keyOverlap))}}, alive(before.earlier, r.at)...)
 	if r.now {
 		for _, e := range kept {
 			after.dropped = append(after.dropped, e.key.Thumbprint())
@@ -174,7 +187,7 @@ func (d *rotated) report(o Options, asJSON bool) error {
 	text := current + " is the DPoP key from now on.\n"
 	switch {
 	case d.before == "":
-		text += "What stood in the store before could not be read.\n"
+		text += "What stood in the store before could not be opened. It is gone, and the keys that sidecars had from it are dropped.\n"
 	case d.now:
 		text += d.before + " was before, and is dropped with all earlier ones. Tokens that are bound to them are fetched anew.\n"
 	default:
@@ -201,7 +214,7 @@ func (d *rotated) reportJSON(o Options, current string) error {
 	}
 	return json.NewEncoder(o.Stdout).Encode(struct {
 		Key     string    `json:"key"`
-		Before  string    `json:"before"` // "" = could not be read
+		Before  string    `json:"before"` // "" = could not be opened
 		Dropped bool      `json:"dropped"`
 		Earlier []earlier `json:"earlier"`
 	}{current, d.before, d.now, kept})

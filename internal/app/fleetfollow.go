@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"sfm-sidecar/internal/dpop"
@@ -38,6 +39,10 @@ type fleetKeys struct {
 	own []earlierKey
 	// trouble is what was last told to be wrong.
 	trouble string
+
+	// What the status page and the metrics tell: apart is alone, unopened says that the
+	// store's keys are there and can't be opened.
+	apart, unopened atomic.Bool
 }
 
 // begin uses the fleet's keys from the start.
@@ -49,7 +54,8 @@ func (f *fleetKeys) begin(s keySet) *dpop.Ring {
 
 // beginAlone uses a key of this replica's own until the store gives the fleet's.
 func (f *fleetKeys) beginAlone(key *dpop.Key) *dpop.Ring {
-	f.alone, f.set = true, keySet{current: key}
+	f.alone, f.set = true, keySet{current: key, since: wholeSecond(time.Now())}
+	f.apart.Store(true)
 	f.ring = dpop.NewRing(key)
 	return f.ring
 }
@@ -106,11 +112,17 @@ func (f *fleetKeys) look(ctx context.Context) {
 	}
 	f.complain(ctx, err)
 	f.show(time.Now())
+	f.apart.Store(f.alone)
+	if err == nil || unopened(err) {
+		f.unopened.Store(err != nil)
+	}
 }
 
 // restore gives the store back the keys that are in use here.
 func (f *fleetKeys) restore(ctx context.Context) error {
-	err := putKeySet(ctx, f.store, keySet{current: f.set.current, earlier: f.kept(time.Now()), dropped: f.set.dropped}, 0)
+	set := f.set
+	set.earlier = f.kept(time.Now())
+	err := putKeySet(ctx, f.store, set, 0)
 	if err == nil {
 		f.alone = false
 	}
@@ -123,7 +135,9 @@ func (f *fleetKeys) read(s keySet, now time.Time) {
 	until := now.Add(keyOverlap)
 	f.own = append([]earlierKey{{f.set.current, until}}, f.kept(now)...)
 	f.alone, f.set = false, s
-	f.own = f.strangers(now)
+	if f.own = f.strangers(now); s.sole {
+		f.own = nil
+	}
 }
 
 // kept are the earlier keys whose time is not over: the fleet's, and behind them one's own.
@@ -177,6 +191,6 @@ func (f *fleetKeys) complain(ctx context.Context, err error) {
 		return
 	}
 	if f.trouble = said; said != "" {
-		f.log.Warn("the fleet's DPoP keys can't be had; those at hand are used on", "cause", said)
+		f.log.LogAttrs(ctx, slog.LevelWarn, "the fleet's DPoP keys can't be had; those at hand are used on", whyNoKeys(err)...)
 	}
 }

@@ -21,6 +21,7 @@ type follower struct {
 	shared  *store.Memory
 	log     bytes.Buffer
 	changes int
+	began   string // the thumbprint of the key that it began with
 }
 
 // newFollower is one that began with the fleet's key, or alone.
@@ -40,6 +41,7 @@ func newFollower(t *testing.T, over func(store.Store) store.Store, alone bool) *
 	} else {
 		f.begin(set)
 	}
+	f.began = f.ring.Current().Thumbprint()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.follow(ctx) }()
@@ -127,7 +129,7 @@ func TestFollowDropped(t *testing.T) {
 func TestFollowAfterBeingAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFollower(t, nil, true)
-		own := f.ring.Current().Thumbprint()
+		own := f.began
 		time.Sleep(time.Second)
 		set, err := firstFleetKey(t.Context(), f.shared)
 		if err != nil {
@@ -238,4 +240,39 @@ func TestFollowLaterVersion(t *testing.T) {
 		time.Sleep(time.Second)
 		f.want(t, next.Thumbprint(), one)
 	})
+}
+
+// A replica that could not open the fleet's keys uses its own, says so, and takes up those
+// that are put in their place. What nobody could name is dropped.
+func TestFollowUnopened(t *testing.T) {
+	for name, alone := range map[string]bool{"alone": true, "with the keys of before": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				locked := &shut{}
+				f := newFollower(t, func(s store.Store) store.Store { locked.Store = mute{s}; return locked }, alone)
+				own := f.ring.Current().Thumbprint()
+				time.Sleep(time.Hour)
+				f.want(t, own)
+				if f.apart.Load() != alone || !f.unopened.Load() || strings.Count(f.log.String(), "rotate --now") != 1 {
+					t.Errorf("apart %v, unopened %v: %s", f.apart.Load(), f.unopened.Load(), f.log.String())
+				}
+				done, err := rotateFleetKey(t.Context(), locked, rotation{at: time.Now(), now: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * keysRetry)
+				f.want(t, done.keys.current.Thumbprint())
+				if f.apart.Load() || f.unopened.Load() {
+					t.Error("it is told that something is wrong")
+				}
+				if err := f.shared.Delete(t.Context(), fleetKeyName); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * keysLook)
+				if set, err := firstFleetKey(t.Context(), f.shared); err != nil || !set.sole || !set.since.Equal(done.keys.since) {
+					t.Errorf("the store got back another set: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -50,6 +50,11 @@ type keySet struct {
 	// dropped are the thumbprints of keys that no replica may use any more. A key that is
 	// merely missing is not dropped: a store that lost its memory has forgotten it.
 	dropped []string
+	// sole says that the set replaced one that nobody could open: whatever keys came from
+	// that are dropped, though nothing can name them.
+	sole bool
+	// since is when the key in use came into use; zero where that is not known.
+	since time.Time
 	// newer says that a later version wrote the set: nothing but the key in use is known.
 	newer bool
 }
@@ -63,8 +68,10 @@ type earlierKey struct {
 // keyTail is what stands in the entry behind the key in use.
 type keyTail struct {
 	Format  int         `json:"format"`
+	Since   time.Time   `json:"since,omitzero"`
 	Earlier []keptUntil `json:"earlier,omitempty"`
 	Dropped []string    `json:"dropped,omitempty"`
+	Sole    bool        `json:"sole,omitempty"`
 }
 
 // keptUntil is an earlier key in its PKCS #8 form.
@@ -81,7 +88,7 @@ func (s keySet) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the DPoP key: %w", err)
 	}
-	tail := keyTail{Format: keySetFormat, Dropped: s.dropped}
+	tail := keyTail{Format: keySetFormat, Since: s.since, Dropped: s.dropped, Sole: s.sole}
 	for _, e := range s.earlier {
 		raw, err := e.key.PKCS8()
 		if err != nil {
@@ -114,7 +121,7 @@ func parseKeySet(entry []byte) (keySet, error) {
 	if s.newer = tail.Format > keySetFormat; s.newer {
 		return s, nil
 	}
-	s.dropped = tail.Dropped
+	s.dropped, s.sole, s.since = tail.Dropped, tail.Sole, tail.Since
 	for _, e := range tail.Earlier {
 		key, err := parseDPoPKey(e.Key)
 		if err != nil {
@@ -124,6 +131,9 @@ func parseKeySet(entry []byte) (keySet, error) {
 	}
 	return s, nil
 }
+
+// wholeSecond is a moment as an entry has it.
+func wholeSecond(t time.Time) time.Time { return t.Truncate(time.Second).UTC() }
 
 // alive are the earlier keys whose time is not over.
 func alive(keys []earlierKey, now time.Time) []earlierKey {
@@ -153,12 +163,11 @@ func (h *house) dpopKey() (*dpop.Ring, error) {
 		if set, err = firstFleetKey(context.Background(), h.shared); err == nil {
 			return h.fleet.begin(set), nil
 		}
-		if errors.Is(err, errKeysUnreadable) {
+		if unopened(err) {
 			break
 		}
 	}
-	h.warn("the store of all replicas gives no DPoP key; this one uses its own, and shares no tokens, until it gets the fleet's",
-		slog.String("cause", err.Error()))
+	h.warn("the store of all replicas gives no DPoP key; this one uses its own, and shares no tokens, until it gets the fleet's", whyNoKeys(err)...)
 	key, err := dpop.NewKey()
 	if err != nil {
 		return nil, err
@@ -183,7 +192,7 @@ func firstFleetKey(ctx context.Context, shared store.Store) (keySet, error) {
 		if err != nil {
 			return keySet{}, err
 		}
-		made := keySet{current: key}
+		made := keySet{current: key, since: wholeSecond(time.Now())}
 		err = putKeySet(ctx, shared, made, 0)
 		if err == nil {
 			return made, nil
@@ -203,6 +212,24 @@ func readFleetKeys(ctx context.Context, shared store.Store) (keySet, store.Entry
 	}
 	set, err := parseKeySet(e.Value)
 	return set, e, err
+}
+
+// unopened says of an error that the keys are there, and that no other try opens them.
+func unopened(err error) bool {
+	return errors.Is(err, store.ErrUnreadable) || errors.Is(err, errKeysUnreadable)
+}
+
+// mendUnopened is what an operator does about keys that can't be opened.
+const mendUnopened = "put the key that sealed them back into SIDECAR_STORE_KEY, or update to the version that wrote them; " +
+	"where neither can be had, \"sidecar keys dpop rotate --now\" puts a new key in their place"
+
+// whyNoKeys are a log line's attributes.
+func whyNoKeys(err error) []slog.Attr {
+	attrs := []slog.Attr{slog.String("cause", err.Error())}
+	if unopened(err) {
+		attrs = append(attrs, slog.String("hint", mendUnopened))
+	}
+	return attrs
 }
 
 // putKeySet writes the keys in the place of those of some version; 0 = of none.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,6 +61,75 @@ func TestFleetKeyNotRenewed(t *testing.T) {
 	}
 }
 
+// shut is a store whose entries can't be opened; an entry that is put there anew can.
+type shut struct {
+	store.Store
+	newer bool // and can't be overwritten either
+	open  atomic.Bool
+}
+
+func (s *shut) Get(ctx context.Context, key store.Key) (store.Entry, error) {
+	e, err := s.Store.Get(ctx, key)
+	if err == nil && !s.open.Load() {
+		return store.Entry{}, store.ErrUnreadable
+	}
+	return e, err
+}
+
+func (s *shut) PutIf(ctx context.Context, key store.Key, value []byte, life time.Duration, version uint64) error {
+	if _, err := s.Store.Get(ctx, key); err == nil && s.newer && !s.open.Load() {
+		return store.ErrUnreadable
+	}
+	err := s.Store.PutIf(ctx, key, value, life, version)
+	if err == nil {
+		s.open.Store(true)
+	}
+	return err
+}
+
+// Keys that can't be opened are replaced by --now alone, and whatever came of them goes.
+func TestRotateUnopened(t *testing.T) {
+	for _, newer := range []bool{false, true} {
+		shared := &shut{Store: store.NewMemory(), newer: newer}
+		if err := shared.Put(t.Context(), fleetKeyName, []byte("sealed"), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		_, err := rotateFleetKey(t.Context(), shared, rotation{at: time.Now()})
+		if !errors.Is(err, store.ErrUnreadable) || mendOf(err) != mendUnopened {
+			t.Errorf("without --now: %v", err)
+		}
+		if e, err := shared.Store.Get(t.Context(), fleetKeyName); err != nil || string(e.Value) != "sealed" {
+			t.Errorf("it was changed: %v", err)
+		}
+		done, err := rotateFleetKey(t.Context(), shared, rotation{at: time.Now(), now: true})
+		if err != nil || done.before != "" || !done.keys.sole {
+			t.Fatalf("newer %v: %v", newer, err)
+		}
+		set, err := firstFleetKey(t.Context(), shared)
+		if err != nil || set.current.Thumbprint() != done.keys.current.Thumbprint() || !set.sole || time.Since(set.since) > time.Minute {
+			t.Errorf("stored: %v", err)
+		}
+		if done, err = rotateFleetKey(t.Context(), shared, rotation{at: time.Now(), now: true}); err != nil || done.keys.sole {
+			t.Errorf("keys that were opened are named, %v", err)
+		}
+	}
+}
+
+// stubborn is a store whose entries can't be removed.
+type stubborn struct{ store.Store }
+
+func (stubborn) Delete(context.Context, store.Key) error { return errDeaf }
+
+func TestRotateUnopenedInVain(t *testing.T) {
+	shared := &shut{Store: stubborn{store.NewMemory()}}
+	if err := shared.Put(t.Context(), fleetKeyName, []byte("sealed"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rotateFleetKey(t.Context(), shared, rotation{at: time.Now(), now: true}); !errors.Is(err, errDeaf) {
+		t.Error(err)
+	}
+}
+
 func proofKeys(t testing.TB, n int) []*dpop.Key {
 	t.Helper()
 	var keys []*dpop.Key
@@ -84,13 +154,14 @@ func (s keySet) names() []string {
 
 func TestKeySet(t *testing.T) {
 	k := proofKeys(t, 3)
-	set := keySet{current: k[0], earlier: []earlierKey{{k[1], time.Now().Add(time.Hour)}, {k[2], time.Now()}}, dropped: []string{"gone"}}
+	set := keySet{current: k[0], earlier: []earlierKey{{k[1], time.Now().Add(time.Hour)}, {k[2], time.Now()}}, dropped: []string{"gone"},
+		sole: true, since: wholeSecond(time.Now())}
 	entry, err := set.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := parseKeySet(entry)
-	if err != nil || !slices.Equal(got.names(), set.names()) || !slices.Equal(got.dropped, set.dropped) || got.newer {
+	if err != nil || !slices.Equal(got.names(), set.names()) || !slices.Equal(got.dropped, set.dropped) || got.newer || !got.sole || !got.since.Equal(set.since) {
 		t.Errorf("%v, %v", got.names(), err)
 	}
 	// A sidecar that knows no earlier keys reads the first and writes the entry as it is;
@@ -173,8 +244,11 @@ func TestRotation(t *testing.T) {
 	if err != nil || len(later.earlier) != maxEarlierKeys {
 		t.Errorf("%d kept when the first has ended, %v", len(later.earlier), err)
 	}
-	if _, err := (rotation{at: at, now: true}).of(keySet{current: k[0], newer: true}, k[1]); !errors.Is(err, errKeysNewer) {
+	if _, err := (rotation{at: at}).of(keySet{current: k[0], newer: true}, k[1]); !errors.Is(err, errKeysNewer) {
 		t.Errorf("a later sidecar's keys: %v", err)
+	}
+	if later, err = (rotation{at: at, now: true}).of(keySet{current: k[0], newer: true}, k[1]); err != nil || !later.sole || !slices.Equal(later.dropped, []string{k[0].Thumbprint()}) {
+		t.Errorf("what a later sidecar kept is not dropped: %v", err)
 	}
 	many := keySet{current: k[0], dropped: make([]string, maxDroppedKeys)}
 	if many, err = (rotation{at: at, now: true}).of(many, k[1]); err != nil || len(many.dropped) != maxDroppedKeys || many.dropped[maxDroppedKeys-1] != k[0].Thumbprint() {
