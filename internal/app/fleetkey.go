@@ -154,6 +154,7 @@ func (h *house) dpopKey() (*dpop.Ring, error) {
 		return dpop.NewRing(key), nil
 	}
 	h.fleet = &fleetKeys{store: h.shared, log: h.log}
+	h.metrics.OwnDPoPKey(h.fleet.apart.Load)
 	var err error
 	for try := range fleetKeyTries {
 		if try > 0 {

@@ -48,6 +48,7 @@ var beyond = map[string]described{
 	"registry_tenants":            {"gauge", ""},
 	"registry_broken":             {"gauge", ""},
 	"store_resting":               {"gauge", ""},
+	"own_dpop_key":                {"gauge", ""},
 }
 
 const prefix = "sfm_sidecar_"

@@ -75,9 +75,13 @@ func (h *house) storeState() *control.Store {
 		return nil
 	}
 	s := h.shared.State()
-	return &control.Store{
+	said := &control.Store{
 		Kind: s.Kind, TLS: s.TLS, Resting: s.Resting, Answered: s.Answered, Failed: s.Failed, Reason: string(s.Reason),
 	}
+	if h.fleet != nil {
+		said.OwnKey, said.KeyUnopened = h.fleet.apart.Load(), h.fleet.unopened.Load()
+	}
+	return said
 }
 
 // registryState masks what a broken file may have made the faults quote.

@@ -45,7 +45,7 @@ type trouble struct {
 func (s *Status) troubles() []trouble {
 	var found []trouble
 	for _, judge := range []func(*Status) []trouble{
-		stopping, clientRefused, helseIDDown, clock, upstreams, storeDown, ours, clientKey, tenants, registry, sessionEnd, callers,
+		stopping, clientRefused, helseIDDown, clock, upstreams, storeDown, storeKey, ours, clientKey, tenants, registry, sessionEnd, callers,
 	} {
 		found = append(found, judge(s)...)
 	}
@@ -127,6 +127,19 @@ func (s *Status) storeReason() string {
 		return ""
 	}
 	return s.Store.Reason
+}
+
+// storeKey: while the store is down, a key of one's own is no news.
+func storeKey(s *Status) []trouble {
+	switch {
+	case s.Store == nil || s.Store.down():
+		return nil
+	case s.Store.OwnKey && s.Store.KeyUnopened:
+		return []trouble{{level: note, kind: "store-key-apart"}}
+	case s.Store.OwnKey:
+		return []trouble{{level: note, kind: "store-key-own"}}
+	}
+	return one(s.Store.KeyUnopened, trouble{level: note, kind: "store-key-unopened"})
 }
 
 // ours are faults on this side that no other line shows: the store, our limits, our

@@ -97,6 +97,10 @@ type Store struct {
 	Answered time.Time `json:"answered,omitzero"`
 	Failed   time.Time `json:"failed,omitzero"`
 	Reason   string    `json:"reason,omitempty"`
+	// OwnKey says that this replica uses a DPoP key of its own and shares no tokens,
+	// KeyUnopened that the fleet's key stands in the store and can't be opened.
+	OwnKey      bool `json:"own_dpop_key,omitempty"`
+	KeyUnopened bool `json:"dpop_key_unopened,omitempty"`
 }
 
 // Registry is how it stands with TENANTS_FILE.

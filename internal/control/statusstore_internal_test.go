@@ -1,6 +1,7 @@
 package control
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,6 +30,7 @@ func TestStoreRow(t *testing.T) {
 	}
 	down := well()
 	troubled["shared store down"].change(&down)
+	down.Store.OwnKey = true // because of it
 	if v := r.view(down); len(v.Others) != 0 {
 		t.Errorf("what is known already is said again: %+v", v.Others)
 	}
@@ -43,5 +45,19 @@ func TestStoreRow(t *testing.T) {
 	}
 	if said := r.logIns(s); said[:11] != "2 used here" {
 		t.Errorf("log-ins with a store: %s", said)
+	}
+}
+
+// Only a key that can't be opened needs somebody.
+func TestStoreKeyAdvice(t *testing.T) {
+	for english, command := range map[bool]string{false: "lag en ny (sidecar keys dpop rotate --now)", true: "make a new one (sidecar keys dpop rotate --now)"} {
+		for _, store := range []Store{{OwnKey: true}, {KeyUnopened: true}, {OwnKey: true, KeyUnopened: true}} {
+			s := well()
+			s.Store = &store
+			body := reader{english: english, now: noon}.view(s).First.Body
+			if strings.Contains(body, command) != store.KeyUnopened {
+				t.Errorf("%+v: %s", store, body)
+			}
+		}
 	}
 }

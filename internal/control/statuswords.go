@@ -162,6 +162,8 @@ func (r reader) plain(t trouble) (text, contact) {
 		return text{r.say(storeFaults[t.name].no, storeFaults[t.name].en),
 			r.say("Sist kl. %s. Den som allerede arbeider i SFM kan fortsette en stund; nye innlogginger og fornyelser må vente til det er rettet (%s).",
 				"Last at %s. Who is at work in SFM already can go on for a while; new log-ins and renewals wait until it is mended (%s).", r.clock(t.at), t.name)}, operator
+	case "store-key-own", "store-key-apart", "store-key-unopened":
+		return r.storeKey(t), operator
 	case "sfm-down", "sfm-errors":
 		return r.sfmTrouble(t), sfm
 	case "key-ended":
@@ -189,6 +191,23 @@ var storeFaults = map[string]struct{ no, en string }{
 	"read-only":   {"Det felles lageret tar ikke imot noe", "The shared store takes no writes"},
 	"replicas":    {"Det felles lageret tar ikke imot noe", "The shared store takes no writes"},
 	"sealed":      {"Sidecaren kan ikke åpne alt i det felles lageret", "The sidecar can't open all that is in the shared store"},
+}
+
+// storeKey is about the DPoP key that replicas share.
+func (r reader) storeKey(t trouble) text {
+	own := r.say("Denne sidecaren bruker en egen DPoP-nøkkel, og deler ingen token", "This replica uses a DPoP key of its own and shares no tokens")
+	mend := r.say("Den felles nøkkelen kan ikke åpnes. Sett nøkkelen som forseglet den tilbake i SIDECAR_STORE_KEY, eller lag en ny (sidecar keys dpop rotate --now).",
+		"The shared key can't be opened. Put the key that sealed it back into SIDECAR_STORE_KEY, or make a new one (sidecar keys dpop rotate --now).")
+	switch t.kind {
+	case "store-key-own":
+		return text{own, r.say("Kallene virker. Den tar i bruk den felles nøkkelen så snart lageret gir den; varer dette mer enn et minutt, se hva loggen sier om DPoP-nøkler.",
+			"Calls work. It takes up the shared key as soon as the store gives it; if this lasts for more than a minute, see what the log says of DPoP keys.")}
+	case "store-key-apart":
+		return text{own, r.say("Kallene virker. ", "Calls work. ") + mend}
+	}
+	return text{r.say("Den felles DPoP-nøkkelen kan ikke åpnes", "The shared DPoP key can't be opened"),
+		r.say("Kallene virker. En sidecar som starter nå, får sin egen nøkkel og deler ingen token. ",
+			"Calls work. A sidecar that starts now gets a key of its own, and shares no tokens. ") + mend}
 }
 
 func (r reader) sfmTrouble(t trouble) text {

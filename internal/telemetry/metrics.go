@@ -34,6 +34,7 @@ type Metrics struct {
 
 	storeErrors   *prometheus.CounterVec
 	storeResting  atomic.Pointer[func() bool]
+	ownDPoPKey    atomic.Pointer[func() bool]
 	sfmRefreshes  *prometheus.CounterVec
 	registryLoads *prometheus.CounterVec
 }

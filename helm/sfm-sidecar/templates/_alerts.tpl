@@ -158,6 +158,20 @@ spec:
             action: >-
               See that all replicas have the same SIDECAR_STORE_KEY, and that a new key was brought in as old,new,old before new,old (docs/kubernetes.md). If they have, somebody else writes to the store: see who has its password.
             runbook_url: {{ $r.runbookUrl }}#sfmsidecarstoreunopened
+        - alert: SfmSidecarOwnDPoPKey
+          expr: >-
+            sum by (job) (sfm_sidecar_own_dpop_key{ {{- $job }}}) > 0
+          for: 5m
+          labels:
+            severity: warning
+          annotations:
+            summary: >-
+              Replicas use a DPoP key of their own and share no tokens
+            consequence: >-
+              Calls work, but each of those replicas asks HelseID for every token itself, and none takes over another's.
+            action: >-
+              Run sidecar check, step store dpop. Where the fleet's key can't be opened, put the key that sealed it back into SIDECAR_STORE_KEY, or run sidecar keys dpop rotate --now (docs/keys.md). Where it can be opened, see what the log of the replica says of DPoP keys.
+            runbook_url: {{ $r.runbookUrl }}#sfmsidecarowndpopkey
         - alert: SfmSidecarStoreErrors
           expr: >-
             sum by (job) ((sfm_sidecar_store_errors_total{ {{- $job }}} unless sfm_sidecar_store_errors_total{ {{- $job }}} offset 10m) or increase(sfm_sidecar_store_errors_total{ {{- $job }}}[10m])) > 3
