@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"time"
 
 	"sfm-sidecar/internal/config"
 	"sfm-sidecar/internal/doctor"
@@ -50,8 +51,33 @@ func examineStore(cfg *config.Config, shared *store.Redis) func(context.Context)
 			reason, problem := whyFailed(d.Err)
 			said.Denied = append(said.Denied, doctor.StoreDenial{Operation: d.Operation, Reason: reason, Problem: problem})
 		}
+		if cfg.SFM.API == config.APIv2 && said.Down == "" && said.Names != "others'" {
+			said.DPoP = examineFleetKeys(ctx, shared)
+		}
 		return said
 	}
+}
+
+// examineFleetKeys tells the doctor of the DPoP keys that replicas share. It makes none.
+func examineFleetKeys(ctx context.Context, shared store.Store) *doctor.StoreDPoP {
+	set, _, err := readFleetKeys(ctx, shared)
+	switch {
+	case errors.Is(err, store.ErrMissing):
+		return &doctor.StoreDPoP{State: "none"}
+	case unopened(err):
+		return &doctor.StoreDPoP{State: "unopened", Problem: err.Error()}
+	case err != nil:
+		_, problem := whyFailed(err)
+		return &doctor.StoreDPoP{Problem: problem}
+	}
+	said := &doctor.StoreDPoP{State: "held", Thumbprint: set.current.Thumbprint(), Since: set.since}
+	if set.newer {
+		said.State = "newer"
+	}
+	for _, e := range alive(set.earlier, time.Now()) {
+		said.Earlier = append(said.Earlier, doctor.StoreDPoPEarlier{Thumbprint: e.key.Thumbprint(), Until: e.until})
+	}
+	return said
 }
 
 // whyFailed is a failure in a word and in the server's own words, masked.

@@ -23,6 +23,7 @@ type Store struct {
 	Denied       []StoreDenial // what it did not do when it was tried
 	Keys         int           // that open entries
 	Names        string        // "ours", "others'", "unused", or "" = can't be told
+	DPoP         *StoreDPoP    // nil = not looked for
 }
 
 // StoreServer is what one server tells of itself. Settings has the names of its INFO and CONFIG GET; one that it does not
@@ -59,16 +60,21 @@ func (e *examination) store(ctx context.Context) {
 	if f.Status == Failed || f.Status == Skipped {
 		return
 	}
-	for _, part := range []struct {
+	type part struct {
 		subject, tried string
 		look           func() Finding
-	}{
+	}
+	parts := []part{
 		{"rights", "doing once what the sidecar does there", s.rights},
 		{"keys", "comparing SIDECAR_STORE_KEY with the note of the sidecars that use the store", s.keys},
 		{"memory", "INFO: maxmemory, maxmemory_policy, used_memory", s.memory},
 		{"persistence", "INFO and CONFIG GET: appendonly, save, replicas, min-replicas-to-write", s.persistence},
 		{"clock", "comparing the server's clock (TIME) with HelseID's", func() Finding { return s.clock(e.o.HelseID.Skew()) }},
-	} {
+	}
+	if s.DPoP != nil {
+		parts = append(parts, part{"dpop", "reading the DPoP key that the sidecars share", s.DPoP.dpop})
+	}
+	for _, part := range parts {
 		e.run(ctx, step{name: stepStore, subject: part.subject, tried: part.tried, look: func(context.Context) Finding { return part.look() }})
 	}
 }

@@ -19,6 +19,8 @@ func storeServer(change map[string]string) StoreServer {
 	return StoreServer{Settings: settings, ClockKnown: true}
 }
 
+var storeSince = time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	tells := func(change map[string]string) func(*Store) {
@@ -80,12 +82,22 @@ func TestStore(t *testing.T) {
 		"lone sentinel":       {func(s *Store) { s.Kind = "sentinel" }, "persistence", Warning, "fail over"},
 		"persistence unknown": {tells(map[string]string{"role": "-"}), "persistence", OK, "unknown"},
 
+		"dpop": {func(*Store) {}, "dpop", OK, "the DPoP key one, in use since 2026-11-22T06:00:00Z all"},
+		"dpop rotated": {func(s *Store) {
+			s.DPoP.Earlier = []StoreDPoPEarlier{{"two", storeSince.Add(24 * time.Hour)}, {"three", storeSince.Add(time.Hour)}}
+		}, "dpop", OK, "2 earlier, the last one is dropped at 2026-11-23T06:00:00Z"},
+		"dpop of old":   {func(s *Store) { s.DPoP.Since = time.Time{} }, "dpop", OK, "not known"},
+		"dpop of later": {func(s *Store) { s.DPoP.State = "newer" }, "dpop", Warning, "update"},
+		"no dpop":       {func(s *Store) { s.DPoP = &StoreDPoP{State: "none"} }, "dpop", OK, "first sidecar"},
+		"dpop unopened": {func(s *Store) { s.DPoP = &StoreDPoP{State: "unopened", Problem: "no key"} }, "dpop", Failed, "can't be opened: no key"},
+		"dpop not read": {func(s *Store) { s.DPoP = &StoreDPoP{Problem: "slow"} }, "dpop", Warning, "slow"},
+
 		"clock":         {func(*Store) {}, "clock", OK, "0s from HelseID's"},
 		"clock off":     {func(s *Store) { s.Servers[0].Ahead = -6 * time.Second }, "clock", Warning, "-6s"},
 		"clock nearly":  {func(s *Store) { s.Servers[0].Ahead = 4 * time.Second }, "clock", OK, "4s"},
 		"clock unknown": {func(s *Store) { s.Servers[0].ClockKnown = false }, "clock", OK, "unknown"},
 	} {
-		s := Store{Kind: "server", RoundTrip: 500 * time.Microsecond, Servers: []StoreServer{storeServer(nil)}, Keys: 1, Names: "ours"}
+		s := Store{Kind: "server", RoundTrip: 500 * time.Microsecond, Servers: []StoreServer{storeServer(nil)}, Keys: 1, Names: "ours", DPoP: &StoreDPoP{State: "held", Thumbprint: "one", Since: storeSince}}
 		c.change(&s)
 		e := &examination{report: &Report{}, broken: map[string]bool{}, o: Options{
 			HelseID: &fake{}, Store: func(context.Context) Store { return s },
@@ -115,7 +127,7 @@ func TestStore(t *testing.T) {
 		if !found {
 			t.Errorf("%s: no step %q", name, c.subject)
 		}
-		if want := map[bool]int{true: 1, false: 6}[c.subject == "" && c.status == Failed]; len(e.report.Steps) != want {
+		if want := map[bool]int{true: 1, false: 7}[c.subject == "" && c.status == Failed]; len(e.report.Steps) != want {
 			t.Errorf("%s: %d steps, want %d", name, len(e.report.Steps), want)
 		}
 	}
