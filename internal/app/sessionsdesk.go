@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sfm-sidecar/internal/config"
+	"sfm-sidecar/internal/dpop"
 	"sfm-sidecar/internal/keepalive"
 	"sfm-sidecar/internal/session"
 	"sfm-sidecar/internal/telemetry"
@@ -119,10 +120,13 @@ func visitStore(cfg *config.Config, log *slog.Logger, version string) (ownDesk, 
 	visiting := *cfg
 	visiting.SFM.SessionKeepalive = false // it is gone too soon to keep any
 	h := &house{cfg: &visiting, log: log, version: version, metrics: telemetry.NewMetrics(version)}
+	var keyless error
 	steps := []func() error{
 		func() (err error) { h.witness, err = newWitness(version, cfg.SFM.Upstreams); return err },
-		h.buildRoots, h.buildStore, h.buildKeys, h.buildHelseID, func() error { return h.buildSessions("") },
+		h.buildRoots, h.buildStore, func() (err error) { keyless, err = h.borrowKeys(); return err },
+		h.buildHelseID, func() error { return h.buildSessions("") },
 		h.buildCache, h.buildSFMSessions,
+		func() error { h.sfm.keyless = keyless; return nil },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -131,4 +135,21 @@ func visitStore(cfg *config.Config, log *slog.Logger, version string) (ownDesk, 
 		}
 	}
 	return ownDesk{house: h}, nil
+}
+
+// borrowKeys is buildKeys for a visitor, who leaves the fleet's DPoP keys as they are.
+// Without them, which keyless tells, sessions are listed and ended all the same; only SFM
+// can't be told, since no token of the fleet's can be proven.
+func (h *house) borrowKeys() (keyless, err error) {
+	if h.cfg.SFM.API == config.APIv2 {
+		var set keySet
+		if set, _, keyless = readFleetKeys(context.Background(), h.shared); keyless != nil {
+			if set.current, err = dpop.NewKey(); err != nil { // proves nothing; the rooms want one
+				return keyless, err
+			}
+		}
+		h.key = dpop.NewRing(set.current, keysOf(alive(set.earlier, time.Now()))...)
+	}
+	h.keys, err = clientKeys(h.cfg.HelseID)
+	return keyless, err
 }

@@ -32,6 +32,8 @@ type sfmSessions struct {
 	transport http.RoundTripper
 	// challenged is told when SFM asked for another nonce.
 	challenged func()
+	// keyless is why this process can't prove a token of the fleet's; nil = it can.
+	keyless error
 }
 
 func (h *house) buildSFMSessions() (err error) {
@@ -110,6 +112,9 @@ func (s *sfmSessions) ask(k keepalive.Key) proxy.Ask {
 func (s *sfmSessions) token(ctx context.Context, k keepalive.Key) (keepalive.Token, error) {
 	if s.upstreams[k.Upstream] == nil { // another replica has it, by its configuration
 		return keepalive.Token{}, errors.New("the session's service is not configured here")
+	}
+	if s.keyless != nil {
+		return keepalive.Token{}, s.keyless
 	}
 	t, err := s.tokens.Token(ctx, s.ask(k))
 	if over, ok := errors.AsType[*session.Error](err); ok && (over.Code() == "session-expired" || over.Code() == "session-unknown") {
@@ -236,6 +241,9 @@ func (s *sfmSessions) logOut(ctx context.Context, id string) []string {
 		t, why := f.Key.Tenant, "it could not be reached with this tenant's token"
 		if answer, ok := errors.AsType[*keepalive.StatusError](f.Err); ok {
 			why = answer.Error()
+		}
+		if s.keyless != nil {
+			why = "the store gives no DPoP key, see sidecar check"
 		}
 		undone = append(undone, fmt.Sprintf(
 			"SFM could not be told to end its session (parent %s, child %s, journal %s): %s; it runs out with its token", t.Parent, orNone(t.Child), t.Journal, why))
