@@ -42,6 +42,9 @@ func newFollower(t *testing.T, over func(store.Store) store.Store, alone bool) *
 		f.begin(set)
 	}
 	f.began = f.ring.Current().Thumbprint()
+	if f.apart.Load() != alone {
+		t.Error("it is not told whose key it began with")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.follow(ctx) }()
