@@ -51,9 +51,14 @@ func TestDoor(t *testing.T) {
 	if got := <-d.came; got != (doctor.Return{Code: "c", Issuer: "i"}) {
 		t.Errorf("%#v", got)
 	}
+	// A browser that is invited may be back before anything else happens.
+	atOnce := func() { visit("GET", "/_sidecar/callback?state=quick&code=q") }
+	if got, err := d.Await(t.Context(), "quick", atOnce); err != nil || got.Code != "q" {
+		t.Errorf("%#v, %v", got, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := d.Await(ctx, "other"); !errors.Is(err, context.Canceled) || d.expects("other") {
+	if _, err := d.Await(ctx, "other", func() {}); !errors.Is(err, context.Canceled) || d.expects("other") {
 		t.Errorf("%v; the state outlives the wait", err)
 	}
 	(*door)(nil).close()

@@ -79,9 +79,10 @@ func (h *house) listenForBrowser(ctx context.Context, address string) ([]net.Lis
 }
 
 // Await implements [doctor.Doorway].
-func (d *door) Await(ctx context.Context, state string) (doctor.Return, error) {
+func (d *door) Await(ctx context.Context, state string, open func()) (doctor.Return, error) {
 	d.await(state)
 	defer d.await("")
+	open()
 	select {
 	case r := <-d.came:
 		return r, nil

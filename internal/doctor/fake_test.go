@@ -96,7 +96,8 @@ type back struct {
 	nobody bool
 }
 
-func (b back) Await(ctx context.Context, _ string) (Return, error) {
+func (b back) Await(ctx context.Context, _ string, open func()) (Return, error) {
+	open()
 	if b.nobody {
 		<-ctx.Done()
 		return Return{}, ctx.Err()

@@ -15,8 +15,9 @@ var errEnded = errors.New("no answer came from the browser")
 
 // Doorway is where a browser comes back to after the log-in.
 type Doorway interface {
-	// Await waits until a browser comes with this state, and returns what it brought. Others are turned away.
-	Await(ctx context.Context, state string) (Return, error)
+	// Await waits until a browser comes with this state, and returns what it brought. Others are turned away. It calls
+	// open when the browser may come: not before, since one may be back at once.
+	Await(ctx context.Context, state string, open func()) (Return, error)
 }
 
 // Return is what a browser brings back (RFC 6749 §4.1.2, RFC 9207).
@@ -77,8 +78,7 @@ func (e *examination) logIn(ctx context.Context) Finding {
 func (e *examination) await(ctx context.Context, address, state string) (Return, error) {
 	ctx, cancel := context.WithTimeout(ctx, LoginLimit)
 	defer cancel()
-	e.o.Invite(address, LoginLimit)
-	back, err := e.o.Doorway.Await(ctx, state)
+	back, err := e.o.Doorway.Await(ctx, state, func() { e.o.Invite(address, LoginLimit) })
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w within %s", errEnded, LoginLimit)
 	}
