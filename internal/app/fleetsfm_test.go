@@ -290,9 +290,10 @@ func TestSFMSessionsMemory(t *testing.T) {
 		})
 		for _, name := range v.Keys(t.Context(), "sfm:*sfm-sessions:*").Val() {
 			n := v.MemoryUsage(t.Context(), name, 0).Val()
-			if kindOf(name) == "sfm-sessions" {
+			switch kindOf(name) {
+			case "sfm-sessions":
 				page = n
-			} else {
+			case "due-sfm-sessions":
 				note += n
 			}
 		}

@@ -70,8 +70,13 @@ func (c *cord) cut() {
 func (s *sharedServer) wantNoSFMSessions() {
 	s.t.Helper()
 	eventually(s.t, "nothing is left in the store", func() bool {
-		return strings.TrimSpace(s.cli("--scan", "--pattern", "sfm:*sfm-sessions:*")) == ""
+		return strings.TrimSpace(s.sfmNames()) == ""
 	})
+}
+
+// sfmNames are the names of all pages and notes.
+func (s *sharedServer) sfmNames() string {
+	return s.cli("--scan", "--pattern", "sfm:sfm-sessions:*") + s.cli("--scan", "--pattern", "sfm:due-*")
 }
 
 // The replica that keeps a person's SFM sessions dies without a word. Another takes them
@@ -92,8 +97,8 @@ func TestSFMSessionsAreTakenOver(t *testing.T) {
 			return states[tenants[0].Parent] == "open" && states[tenants[1].Parent] == "open"
 		})
 	}
-	names := server.cli("--scan", "--pattern", "sfm:*sfm-sessions:*")
-	if len(strings.Fields(names)) != 2 {
+	names := server.sfmNames()
+	if len(strings.Fields(names)) != 2 { // a page and a note
 		t.Errorf("the store has %q for one person", names)
 	}
 	server.wantSealed(handle, "eyJ", tenants[0].Parent, tenants[0].Journal, "/Session")

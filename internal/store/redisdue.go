@@ -155,7 +155,7 @@ func (r *Redis) Claim(ctx context.Context, kind string, lease time.Duration) (ke
 
 // turn is when the caller should ask again, so that all who ask are not too many.
 func (r *Redis) turn(ctx context.Context, kind string) (time.Duration, error) {
-	name := r.seal.name(Key{"due-" + kind, "turn"})
+	name := r.seal.name(Key{"turn-" + kind, "turn"})
 	answer, err := r.do(ctx, "turn", name, func(ctx context.Context) (any, error) {
 		return turnScript.run(ctx, r.engine, name, dueEvery.Microseconds(), dueApart.Microseconds(), dueSeldom.Microseconds())
 	})

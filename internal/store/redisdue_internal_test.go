@@ -180,7 +180,7 @@ func agendaTurns(t *testing.T, a, b *Redis) {
 	}
 	crowd(t, a)
 	wantAgain(t, "more than a claim gives, where many ask", b, "kept", 0, 0)
-	name := a.seal.name(Key{"due-kept", "turn"})
+	name := a.seal.name(Key{"turn-kept", "turn"})
 	for what, text := range map[string]string{"too late": "99999999999999999", "no number": "soon"} {
 		_, err := a.engine.call(t.Context(), "set", name, text)
 		must(t, err)
