@@ -29,3 +29,16 @@ func (b *beginnings) admit(now time.Time) error {
 	b.next = (b.next + 1) % pendingLimit
 	return nil
 }
+
+// giveBack takes back a log-in that was noted last and did not begin after all: of
+// two that were noted at the same time it does not matter which.
+func (b *beginnings) giveBack() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.ring) < pendingLimit {
+		b.ring = b.ring[:len(b.ring)-1]
+		return
+	}
+	b.next = (b.next + pendingLimit - 1) % pendingLimit
+	b.ring[b.next] = time.Time{}
+}

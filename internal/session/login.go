@@ -71,6 +71,7 @@ func (m *Manager) Begin(ctx context.Context, b Begin) (Begun, error) {
 		Tenants: b.Tenants, Expect: b.Expect, Options: b.LoginOptions,
 	}
 	if err := m.write(ctx, id, r, terms{}); err != nil {
+		m.begun.giveBack() // nothing waits for a person
 		return Begun{}, err
 	}
 	if b.RedirectURI != "" {

@@ -612,6 +612,34 @@ func TestBeginIsBounded(t *testing.T) {
 	})
 }
 
+// Log-ins that a store in an outage did not take leave room for others when it is back.
+func TestBeginWhileTheStoreIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		begin := func() error { _, err := r.Begin(t.Context(), session.Begin{}); return err }
+		outage := func(tries int) {
+			r.store.full.Store(true)
+			for range tries {
+				wantCode(t, begin(), "store-unavailable", "")
+			}
+			r.store.full.Store(false)
+		}
+		for range 2 { // with places that were never used, and with such that were
+			outage(100)
+			for i := range 10_000 {
+				if i == 5000 {
+					outage(10_100)
+				}
+				if err := begin(); err != nil {
+					t.Fatalf("log-in %d: %v", i, err)
+				}
+			}
+			wantCode(t, begin(), "limit-reached", "")
+			time.Sleep(session.PendingLifetime)
+		}
+	})
+}
+
 // Where the registered address is the EPJ's own, every log-in goes there.
 func TestRegisteredRedirectOfTheEPJ(t *testing.T) {
 	f := newFake(t)
