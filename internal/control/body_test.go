@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -30,6 +31,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 		refused := make(chan error, 1)
 		server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			refused <- decode(w, r, new(creation))
+			w.WriteHeader(http.StatusBadRequest)
 		})}
 		conns := make(pipes, 1)
 		go func() { _ = server.Serve(conns) }()
@@ -43,6 +45,10 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 		own, ok := errors.AsType[*Error](err)
 		if !ok || own.Code() != "request-invalid" || !strings.Contains(own.Detail(), "10s") || time.Since(begun) != bodyTime {
 			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		told, err := io.ReadAll(ours) // to the end of the connection
+		if !strings.HasPrefix(string(told), "HTTP/1.1 400 ") || err != nil || time.Since(begun) > bodyTime+time.Second {
+			t.Errorf("after %v: %q, %v", time.Since(begun), told, err)
 		}
 		_ = ours.Close()
 		close(conns)

@@ -193,7 +193,9 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	connection := http.NewResponseController(w)
 	_ = connection.SetReadDeadline(time.Now().Add(bodyTime)) // where there is a connection
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	_ = connection.SetReadDeadline(time.Time{})
+	if err == nil && len(body) <= maxBody {
+		_ = connection.SetReadDeadline(time.Time{})
+	} // otherwise net/http would wait for the rest before it sends the refusal
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return refuse("request-invalid", "the body did not come within %s", bodyTime)
 	}
