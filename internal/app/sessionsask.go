@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -211,7 +212,7 @@ func (a *sessionsAsk) readPID(stdin *bufio.Reader) error {
 	if a.pid == "" && a.pidFile == "" {
 		return nil
 	}
-	read := func() (string, error) { return readLine(stdin) }
+	read := func() (string, error) { return readOnlyLine(stdin) }
 	if a.pidFile != "" {
 		read = func() (string, error) { return readShort(a.pidFile) }
 	}
@@ -234,6 +235,20 @@ func readShort(file string) (string, error) {
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxPID))
 	return string(content), err
+}
+
+// readOnlyLine reads a line, and what came along with it: a second number would be passed
+// over otherwise. It does not wait for more, which may be somebody's answer to a question.
+func readOnlyLine(r *bufio.Reader) (string, error) {
+	line, err := readLine(r)
+	if err != nil {
+		return "", err
+	}
+	more, err := r.Peek(r.Buffered())
+	if len(bytes.TrimSpace(more)) > 0 {
+		line += string(more)
+	}
+	return line, err
 }
 
 // readLine reads a line of bounded length; what comes after it stays.

@@ -111,7 +111,8 @@ func TestReadPID(t *testing.T) {
 		rest  string // of the standard input
 	}{
 		"standard input":      {ask: sessionsAsk{pid: "-"}, stdin: syntheticPID, want: syntheticPID},
-		"a line of it":        {ask: sessionsAsk{pid: "-"}, stdin: " " + syntheticPID + "\r\nyes\n", want: syntheticPID, rest: "yes\n"},
+		"a line of it":        {ask: sessionsAsk{pid: "-"}, stdin: " " + syntheticPID + "\r\n \n", want: syntheticPID, rest: " \n"},
+		"several lines":       {ask: sessionsAsk{pid: "-"}, stdin: syntheticPID + "\n" + syntheticPID + "\n"},
 		"file":                {ask: sessionsAsk{pidFile: file("pid", syntheticPID+"\n")}, want: syntheticPID},
 		"empty":               {ask: sessionsAsk{pid: "-"}},
 		"an empty line":       {ask: sessionsAsk{pid: "-"}, stdin: "\n", rest: ""},
