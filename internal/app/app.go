@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"sfm-sidecar/internal/config"
 	"sfm-sidecar/internal/control"
@@ -131,11 +132,17 @@ func (s *Sidecar) elsewhere(w http.ResponseWriter, r *http.Request, detail strin
 	s.house.proxy.Refuse(w, r, err)
 }
 
+// adminBodyTime is how long the body of a request to an admin listener may take to come.
+const adminBodyTime = 10 * time.Second
+
 // admin serves probes, metrics, the status page and sessions, and ends the process
 // where that is enabled.
 func (s *Sidecar) admin() http.Handler {
 	probes, metrics := s.server.health.Handler(), s.house.metrics.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 { // net/http waits for the rest of a body before it answers
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(adminBodyTime))
+		}
 		switch r.URL.Path {
 		case "/metrics":
 			metrics.ServeHTTP(w, r)

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -39,9 +41,6 @@ type sessionsBody struct {
 // maxSessionsBody bounds it: some thousand IDs.
 const maxSessionsBody = 64 << 10
 
-// sessionsBodyTime is how long it may take to come.
-const sessionsBodyTime = 10 * time.Second
-
 // bodyOf is the body for a choice.
 func bodyOf(c session.Choice, all bool) sessionsBody {
 	return sessionsBody{
@@ -58,9 +57,15 @@ func (a *sessionsBody) choice() session.Choice {
 	}
 }
 
-// selects says whether something was named that is to end.
-func (a *sessionsBody) selects() bool {
-	return a.All || len(a.IDs) > 0 || a.PID != "" || a.Subject != "" || a.HPRNumber != "" || a.Organization != ""
+// selections are how many ways of naming sessions are used; one ends what it names.
+func (a *sessionsBody) selections() (n int) {
+	person := a.PID != "" || a.Subject != "" || a.HPRNumber != ""
+	for _, given := range []bool{a.All, len(a.IDs) > 0, person, a.Organization != ""} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 // deskLine is a line of an answer; one of its members is set.
@@ -137,8 +142,8 @@ func (s *Sidecar) readSessionsCall(w http.ResponseWriter, r *http.Request) (ask 
 	if c := ask.choice(); c.Check() != nil || ask.OlderThan > maxAge || ask.UnusedFor > maxAge {
 		return ask, &refusal{"request-invalid", "the body chooses no sessions as it should"}
 	}
-	if r.URL.Path == sessionsEndPath && !ask.selects() {
-		return ask, &refusal{"request-invalid", "the body does not say which sessions are to end"}
+	if r.URL.Path == sessionsEndPath && ask.selections() != 1 {
+		return ask, &refusal{"request-invalid", "the body does not say by one of all, ids, a person and orgnr which sessions are to end"}
 	}
 	return ask, nil
 }
@@ -148,8 +153,9 @@ const maxAge = 10 * 366 * 24 * 3600
 
 // readSessionsBody reads a body. What is wrong with it is not quoted: it may name a person.
 func readSessionsBody(w http.ResponseWriter, r *http.Request) (ask sessionsBody, err error) {
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Now().Add(sessionsBodyTime))
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return ask, &refusal{"request-invalid", "the body must be application/json, and its Content-Type must say so"}
+	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSessionsBody))
 	d.DisallowUnknownFields()
 	err = d.Decode(&ask)
@@ -160,12 +166,16 @@ func readSessionsBody(w http.ResponseWriter, r *http.Request) (ask sessionsBody,
 			err = errors.New("more follows")
 		}
 	}
-	_ = connection.SetReadDeadline(time.Time{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ask, &refusal{"request-invalid", "the body did not come within " + adminBodyTime.String()}
+	}
 	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok && tooLong != nil {
 		return ask, &refusal{"request-invalid", "the body is too large"}
 	}
 	if err != nil {
 		return ask, &refusal{"request-invalid", "the body is not the JSON object that this call takes"}
 	}
+	// It is there. Of any other the rest is not waited for: the deadline stays.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return ask, nil
 }

@@ -4,9 +4,13 @@ package app_test
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"sfm-sidecar/internal/simulator"
 )
@@ -91,6 +95,11 @@ func TestWhoMayEndSessions(t *testing.T) {
 		"an unknown member":    {open, "POST", "/sessions/end", `{"all":true,"dry_run":true}`, nil, 400, "request-invalid"},
 		"two bodies":           {open, "POST", "/sessions/end", `{"all":true}{}`, nil, 400, "request-invalid"},
 		"rubbish behind":       {open, "POST", "/sessions/end", `{"all":true}x`, nil, 400, "request-invalid"},
+		"all and a person":     {open, "POST", "/sessions/end", `{"all":true,"pid":"13827015061"}`, nil, 400, "request-invalid"},
+		"two selections":       {open, "POST", "/sessions/end", `{"ids":["abcdefgh"],"orgnr":"999999999"}`, nil, 400, "request-invalid"},
+		"plain text":           {open, "POST", "/sessions/end", `{"all":true}`, []string{"Content-Type", "text/plain"}, 400, "request-invalid"},
+		"of no type":           {open, "POST", "/sessions", `{}`, []string{"Content-Type", ""}, 400, "request-invalid"},
+		"a type with more":     {open, "POST", "/sessions", `{}`, []string{"Content-Type", "application/json; charset=utf-8"}, 200, ""},
 		"two persons":          {open, "POST", "/sessions/end", `{"pid":"13827015061","sub":"x"}`, nil, 400, "request-invalid"},
 		"a strange state":      {open, "POST", "/sessions", `{"states":["asleep"]}`, nil, 400, "request-invalid"},
 		"a time without end":   {open, "POST", "/sessions", `{"older_than":18446744075}`, nil, 400, "request-invalid"}, // a second, where it wraps around
@@ -109,6 +118,9 @@ func TestWhoMayEndSessions(t *testing.T) {
 		"ended from anywhere":  {far, "POST", "/sessions/end", `{"all":true}`, nil, 404, "control-unknown"},
 	} {
 		r := c.w.request(c.method, c.path, c.body, c.header...)
+		if _, given := r.Header["Content-Type"]; !given {
+			r.Header.Set("Content-Type", "application/json")
+		}
 		r.URL.Host = strings.Replace(c.w.sidecar.AdminAddr(), "[::]", "127.0.0.1", 1)
 		r.Host = "localhost"
 		if host := r.Header.Get("Host"); host != "" {
@@ -128,6 +140,34 @@ func TestWhoMayEndSessions(t *testing.T) {
 		}
 	}
 	open.wantCode(open.call(handle, 0), "")
+}
+
+// Who owes the rest of a body holds no connection: not of one that would be read, and
+// not of one that is refused before.
+func TestAdminBodyThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setup{})
+	var all sync.WaitGroup
+	for path, says := range map[string]string{
+		"/sessions": "did not come within 10s", "/sessions/end": "did not come within 10s", "/nowhere": "control-unknown", "/quit": "control-unknown",
+	} {
+		all.Go(func() {
+			c, err := net.Dial("tcp", w.sidecar.AdminAddr())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = c.Close() }()
+			begun := time.Now()
+			_ = c.SetDeadline(begun.Add(20 * time.Second))
+			_, _ = io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+			told, err := io.ReadAll(c) // to the end of the connection
+			if !strings.Contains(string(told), says) || err != nil {
+				t.Errorf("%s: after %v %q, %v", path, time.Since(begun), told, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Where nothing can be asked, the command says what to do.
