@@ -38,6 +38,8 @@ const (
 	maxTenants = 200
 	// maxWaiting bounds how many may wait for a change at once.
 	maxWaiting = 512
+	// maxHesitating bounds who is held for a moment instead, where so many wait.
+	maxHesitating = 8192
 	// maxWait bounds how long a question for a session's state may wait.
 	maxWait = 2 * time.Minute
 )
@@ -86,8 +88,9 @@ type Options struct {
 
 // Handler serves the control API. It is safe for concurrent use.
 type Handler struct {
-	o       Options
-	waiting atomic.Int32 // questions for a change that wait for it
+	o          Options
+	waiting    atomic.Int32 // questions for a change that wait for it
+	hesitating atomic.Int32 // those beside them that are held for a moment
 }
 
 // New returns a Handler.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"time"
@@ -171,19 +172,37 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if wait > 0 {
-		if h.waiting.Add(1) > maxWaiting {
-			wait = 0 // answered at once: the EPJ asks again
-		}
-		defer h.waiting.Add(-1)
-	}
 	ctx, cancel := h.untilStop(r.Context())
 	defer cancel()
+	if wait > 0 {
+		if h.waiting.Add(1) <= maxWaiting {
+			defer h.waiting.Add(-1)
+		} else {
+			h.waiting.Add(-1)
+			h.hesitate(ctx, wait)
+			wait = 0 // the EPJ asks again
+		}
+	}
 	s, err := h.o.Sessions.Status(ctx, handle, h.o.Owner(r), wait)
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, h.view(r, s))
+}
+
+// hesitate holds one waiter too many for a moment without a watch, so that one who asks
+// again at once is no burden; and not all of them for the same time.
+func (h *Handler) hesitate(ctx context.Context, wait time.Duration) {
+	defer h.hesitating.Add(-1)
+	if h.hesitating.Add(1) > maxHesitating {
+		return
+	}
+	moment := time.NewTimer(min(wait, time.Second+rand.N(time.Second)))
+	defer moment.Stop()
+	select {
+	case <-moment.C:
+	case <-ctx.Done():
+	}
 }
 
 // untilStop is a context that also ends when the sidecar begins to stop.
