@@ -222,6 +222,14 @@ func (m *Manager) revokeLater(refreshToken string) {
 	}
 }
 
+// revokeUnsaved has a refresh token revoked that a session has in memory alone: the one
+// in the store was spent for it.
+func (m *Manager) revokeUnsaved(id string) {
+	if n, ok := m.unsaved.get(id); ok {
+		m.revokeLater(n.token)
+	}
+}
+
 // enqueue counts revocations; false is one too many.
 func (b *background) enqueue(n int) bool {
 	b.mu.Lock()

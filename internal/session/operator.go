@@ -71,7 +71,9 @@ func (m *Manager) endForOperator(ctx context.Context, id string) Outcome {
 	// that comes later finds that the session has ended, and revokes what it got.
 	// One that the store would not end loses its log-in all the same: it can't go on for long.
 	last, err := m.terminate(ctx, id, expiredError("an operator ended the session"))
-	out.Err = err
+	if out.Err = err; err != nil {
+		m.revokeUnsaved(id)
+	}
 	if last.RefreshToken != "" && m.o.HelseID.Revoke(ctx, last.RefreshToken) != nil {
 		out.Undone = append(out.Undone, notRevoked)
 	}

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"testing"
@@ -447,6 +448,34 @@ func TestLogOutWithoutAnswer(t *testing.T) {
 		_, err = b.ByHandle(t.Context(), handle, "")
 		wantCode(t, err, "session-expired", "")
 	})
+}
+
+// A log-out that the store refuses has the token revoked that the person's log-in goes on
+// with, which is in memory while the store takes nothing.
+func TestLogOutBeforeTheSuccessorIsStored(t *testing.T) {
+	for name, end := range map[string]func(a *rig, handle string) error{
+		"the person": func(a *rig, handle string) error { _, err := a.End(t.Context(), handle, "", false); return err },
+		"an operator": func(a *rig, handle string) (err error) {
+			_, listed := a.EndChosen(t.Context(), session.Choice{IDs: []string{a.ID(handle)}}, func(o session.Outcome) { err = o.Err })
+			return cmp.Or(err, listed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := newFleet(t)
+				defer a.Close()
+				defer b.Close()
+				handle := a.active(t)
+				a.store.full.Store(true)
+				a.refresh(t, handle, "store-unavailable")
+				wantCode(t, end(a, handle), "store-unavailable", "")
+				synctest.Wait()
+				if revoked, _ := a.over(); !slices.Contains(revoked, a.helseID.valid) {
+					t.Errorf("revoked %v, and not %s", revoked, a.helseID.valid)
+				}
+			})
+		})
+	}
 }
 
 // A log-out leaves nothing but the note that there was a session.

@@ -113,6 +113,7 @@ func (m *Manager) End(ctx context.Context, handle, owner string, hint bool) (End
 	if err != nil {
 		// It may have ended all the same, and nobody would then find the token any more.
 		m.revokeLater(old.RefreshToken)
+		m.revokeUnsaved(id)
 		return Ended{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
