@@ -79,6 +79,9 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	if err != nil {
 		return a, err
 	}
+	if !a.Used.IsZero() {
+		return a, m.again(ctx, a)
+	}
 	if c.Own != (a.Browser != "") || c.Own && !equal(a.Browser, m.ID(c.Browser)) {
 		return a, loginFailed("browser-changed", "the answer came with another browser than the one that began")
 	}
@@ -88,7 +91,7 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
 		return a, err
 	}
-	used, err := json.Marshal(attempt{Used: true})
+	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second)})
 	if err != nil {
 		return a, fmt.Errorf("encoding a log-in: %w", err)
 	}
@@ -103,7 +106,27 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	return a, nil
 }
 
-// getAttempt reads the log-in of a state that was not used, and its version.
+// again refuses a state that was used. A log-in that is still pending when nobody can be
+// exchanging its code any more was cut off: the process that did it died. It has failed.
+func (m *Manager) again(ctx context.Context, a attempt) error {
+	if m.now().Sub(a.Used) < spentLife {
+		return errReplayed()
+	}
+	cutOff := loginFailed("expired", "the log-in was cut off while its code was exchanged")
+	err := m.update(ctx, a.Session, func(r *record) error {
+		if r.State != Pending {
+			return errReplayed()
+		}
+		r.end(cutOff)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return cutOff
+}
+
+// getAttempt reads the log-in of a state, and its version.
 func (m *Manager) getAttempt(ctx context.Context, state string) (a attempt, version uint64, err error) {
 	e, err := m.o.Store.Get(ctx, m.stateKey(state))
 	if err != nil {
@@ -111,9 +134,6 @@ func (m *Manager) getAttempt(ctx context.Context, state string) (a attempt, vers
 	}
 	if err := json.Unmarshal(e.Value, &a); err != nil {
 		return a, 0, fmt.Errorf("decoding a log-in: %w", err)
-	}
-	if a.Used {
-		return a, 0, errReplayed()
 	}
 	return a, e.Version, nil
 }

@@ -79,6 +79,47 @@ func TestFinishWithoutAnswerOfTheStore(t *testing.T) {
 	})
 }
 
+// A replica that dies with a code it has used leaves a log-in that nobody can finish: the
+// callback says so when it comes again, once no exchange can be under way.
+func TestFinishCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle, _, browser, state := a.pending(t, session.Begin{})
+		goOn := make(chan struct{})
+		a.helseID.exchange = func() error { <-goOn; return errDown }
+		gone := make(chan error)
+		go func() { gone <- a.Finish(t.Context(), own(state, browser)) }()
+		synctest.Wait()
+		wantState := func(want session.State) {
+			t.Helper()
+			if s, err := b.Status(t.Context(), handle, "", 0); err != nil || s.State != want {
+				t.Errorf("%v, %v, want %s", s.State, err, want)
+			}
+		}
+		time.Sleep(130 * time.Second) // as long as an exchange may take
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		wantState(session.Pending)
+		time.Sleep(20 * time.Second)
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "expired")
+		wantState(session.Failed)
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		close(goOn)
+		if err := <-gone; err == nil {
+			t.Error("a log-in that had failed was finished")
+		}
+		wantState(session.Failed)
+
+		a.helseID.exchange = nil
+		handle = b.active(t)
+		state = b.helseID.pushed[len(b.helseID.pushed)-1].State
+		time.Sleep(time.Minute * 3)
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		wantState(session.Active)
+	})
+}
+
 // A hand-over that was written although the answer to that was lost leaves nobody's session
 // behind: no one has its handle.
 func TestAdoptWithoutAnswerOfTheStore(t *testing.T) {

@@ -164,9 +164,9 @@ func (r *record) bind(browser string, now time.Time) error {
 // attempt is one authorization request, filed under its state.
 type attempt struct {
 	Session     string `json:"session"`
-	Verifier    string `json:"verifier"`
-	Nonce       string `json:"nonce"`
-	RedirectURI string `json:"redirect_uri"`
+	Verifier    string `json:"verifier,omitempty"`
+	Nonce       string `json:"nonce,omitempty"`
+	RedirectURI string `json:"redirect_uri,omitempty"`
 	// Browser is the hash of the cookie, or empty with the EPJ's own callback.
 	Browser string `json:"browser,omitempty"`
 	// Pushed is when, by HelseID's clock.
@@ -174,8 +174,9 @@ type attempt struct {
 	// Login is what HelseID gave for the code, while its keys can't be had to
 	// check the ID token.
 	Login *helseid.Login `json:"login,omitempty"`
-	// Used marks a state that came back once.
-	Used bool `json:"used,omitempty"`
+	// Used is when a state came back, by the clock of records. Of one that was used its
+	// session alone is left.
+	Used time.Time `json:"used_at,omitzero"`
 }
 
 // push sends the authorization request to HelseID (RFC 9126) with PKCE
