@@ -337,6 +337,7 @@ func TestRedisMoved(t *testing.T) {
 		}
 	}
 	checkClusterRights(t, nodes)
+	examineTold(t, nodes)
 	must(t, r.Put(ctx, one, []byte("v"), time.Hour))
 	name := r.seal.name(one)
 	changed, stop, err := r.Watch(ctx, one)

@@ -38,12 +38,18 @@ var errLineLost = errors.New("the connection that tells of changes was lost")
 // watch returns when the server has confirmed that it will tell: what happens from
 // now on closes the channel.
 func (h *hub) watch(ctx context.Context, name string) (<-chan struct{}, func(), error) {
+	return h.hear(ctx, name, nil)
+}
+
+// hear is watch for one who is called with each message instead, until the channel is
+// closed because the line tells no more. heard must neither wait nor call the hub.
+func (h *hub) hear(ctx context.Context, name string, heard func(message string)) (<-chan struct{}, func(), error) {
 	l, err := h.line(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	asked := time.Now()
-	t, ch := l.join(name)
+	t, ch := l.join(name, heard)
 	if t == nil {
 		return nil, nil, errLineLost
 	}
@@ -128,7 +134,7 @@ type line struct {
 type topic struct {
 	ready     chan struct{} // closed when the server has confirmed
 	confirmed bool
-	watchers  map[chan struct{}]struct{}
+	watchers  map[chan struct{}]func(message string) // nil for one who is woken once
 }
 
 // order is what the server is to be told: to listen to a channel or not, or, where
@@ -139,7 +145,7 @@ type order struct {
 }
 
 // join adds a watcher; no topic when the line has failed.
-func (l *line) join(name string) (*topic, chan struct{}) {
+func (l *line) join(name string, heard func(message string)) (*topic, chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -147,12 +153,12 @@ func (l *line) join(name string) (*topic, chan struct{}) {
 	}
 	t := l.topics[name]
 	if t == nil {
-		t = &topic{ready: make(chan struct{}), watchers: map[chan struct{}]struct{}{}}
+		t = &topic{ready: make(chan struct{}), watchers: map[chan struct{}]func(string){}}
 		l.topics[name] = t
 		l.order(order{name, true})
 	}
 	ch := make(chan struct{})
-	t.watchers[ch] = struct{}{}
+	t.watchers[ch] = heard
 	return t, ch
 }
 
@@ -261,7 +267,7 @@ func (l *line) hear(message any) {
 	defer l.mu.Unlock()
 	switch m := message.(type) {
 	case *redis.Message:
-		l.wake(m.Channel)
+		l.wake(m.Channel, m.Payload)
 	case *redis.Subscription:
 		t := l.topics[m.Channel]
 		switch {
@@ -282,15 +288,19 @@ func (l *line) hear(message any) {
 
 // wake wakes those who watch a channel; l.mu is held. A message that comes before
 // the confirmation is about what was before: the server still had an earlier order.
-func (l *line) wake(name string) {
+func (l *line) wake(name, message string) {
 	t := l.topics[name]
 	if t == nil || !t.confirmed {
 		return
 	}
-	for ch := range t.watchers {
+	for ch, heard := range t.watchers {
+		if heard != nil {
+			heard(message)
+			continue
+		}
 		close(ch)
+		delete(t.watchers, ch)
 	}
-	clear(t.watchers)
 	l.tidy(name, t)
 }
 

@@ -50,6 +50,10 @@ func TestRedisRights(t *testing.T) {
 	_, err = r.Take(ctx, one)
 	must(t, err)
 	must(t, r.Delete(ctx, one))
+	var told listener
+	stop := r.Hear(one.Kind, told.take)
+	wantTold(t, r, &told, one.ID)
+	stop()
 	if said := s.cli(t, "ACL", "LOG"); said != "" {
 		t.Errorf("the server refused something: %s", said)
 	}
