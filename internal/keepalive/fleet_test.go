@@ -196,6 +196,13 @@ func (s *shelf) noted(session string) time.Duration {
 	return time.Until(s.notes[session].at)
 }
 
+// changes is how often it was written.
+func (s *shelf) changes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writes
+}
+
 // left is what stands on the shelf.
 func (s *shelf) left() (pages, notes int) {
 	s.mu.Lock()

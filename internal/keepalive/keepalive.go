@@ -320,6 +320,10 @@ func (k *Keeper) Forget(session string) {
 	}
 }
 
+// ForgetHere forgets what this replica keeps of a person's session that ended elsewhere.
+// The book stays as it is: should the session go on after all, another look finds it there.
+func (k *Keeper) ForgetHere(session string) { k.take(session) }
+
 // ending is an SFM session that is about to be ended.
 type ending struct {
 	key  Key

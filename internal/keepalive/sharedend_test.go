@@ -3,6 +3,7 @@ package keepalive
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -114,6 +115,33 @@ func TestEndedElsewhere(t *testing.T) {
 		time.Sleep(2 * fleetLife)
 		f.wantSent()
 		f.wantKept(0, 0)
+	})
+}
+
+// A replica that hears of an end lets go, and leaves the book alone. Should the session
+// go on after all, it is kept again before its token ends.
+func TestForgetHere(t *testing.T) {
+	inFleet(t, 2, func(t *testing.T, f *fleet) {
+		f.create(f.replicas[0], keyA)
+		synctest.Wait()
+		before := f.shelf.changes()
+		for _, r := range f.replicas {
+			r.ForgetHere("person-1")
+			r.ForgetHere("nobody")
+		}
+		f.wantKept(0, 0)
+		if n := f.shelf.changes(); n != before {
+			t.Errorf("the book was written %d times", n-before)
+		}
+		time.Sleep(fleetLife)
+		synctest.Wait()
+		if n := f.takeOvers(); n != 1 {
+			t.Errorf("taken over %d times", n)
+		}
+		f.wantStates(Open)
+		if n := f.losses(); n != 0 {
+			t.Errorf("%d were lost", n)
+		}
 	})
 }
 

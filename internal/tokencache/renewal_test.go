@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sfm-sidecar/internal/store"
 )
 
 func TestEarlyRenewalInTheBackground(t *testing.T) {
@@ -509,6 +511,45 @@ func TestForgetSubject(t *testing.T) {
 			t.Error("the refusal is still remembered")
 		}
 		c.ForgetSubject("nobody")
+	})
+}
+
+// What ended at another replica is forgotten here alone: of what replicas share only who
+// ends it takes anything away.
+func TestForgetHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, m := store.NewMemory(), &mill{lifetime: hour}
+		caches, _ := fleet(t, 1, s)
+		c, refusing := caches[0], &mill{lifetime: hour}
+		refusing.fail(&refusedError{permanent: true})
+		for _, k := range []Key{{Subject: "s1"}, {Subject: "s1", Parent: "p"}, {Subject: "s2"}, {}} {
+			if _, err := c.Token(t.Context(), k, m.mint); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Token(t.Context(), Key{Subject: "s1", Parent: "refused"}, refusing.mint); err == nil {
+			t.Fatal("not refused")
+		}
+		c.ForgetHere("nobody")
+		if n := c.Entries(); n != 4 {
+			t.Errorf("%d tokens are held, want 4", n)
+		}
+		c.ForgetHere("s1")
+		if c.Entries() != 2 || c.refusals.Len() != 0 {
+			t.Errorf("%d tokens and %d refusals are held, want 2 and 0", c.Entries(), c.refusals.Len())
+		}
+		synctest.Wait()
+		if tokens := s.Len(kindToken); tokens != 4 {
+			t.Errorf("%d tokens are shared, want 4", tokens)
+		}
+		m.slow(time.Second)
+		go func() { _, _ = c.Token(t.Context(), Key{Subject: "s3"}, m.mint) }()
+		synctest.Wait()
+		c.ForgetHere("s3") // of which there is nothing yet but what is under way
+		time.Sleep(2 * time.Second)
+		if n := c.Entries(); n != 2 {
+			t.Errorf("%d tokens are held, want 2", n)
+		}
 	})
 }
 

@@ -346,28 +346,6 @@ func (c *Cache) Forget(k Key, t *Token) bool {
 	return true
 }
 
-// ForgetSubject drops every token and every remembered refusal of a subject that has ended, those that replicas share
-// too. Flights of its keys that are under way
-// end undisturbed and tell those who wait for them, but their tokens are not kept.
-func (c *Cache) ForgetSubject(subject string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k := range c.flights {
-		if k.Subject == subject {
-			delete(c.flights, k) // what lands without being listed here is not kept
-		}
-	}
-	for k := range c.subjects[subject] {
-		c.entries.Remove(k)
-	}
-	c.unshareAll(subject)
-	for _, k := range c.refusals.Keys() {
-		if k.Subject == subject {
-			c.refusals.Remove(k)
-		}
-	}
-}
-
 // Entries is the number of tokens held.
 func (c *Cache) Entries() int { return c.entries.Len() }
 
