@@ -264,6 +264,7 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (las
 	if err != nil {
 		return last, err
 	}
+	m.tell(id)
 	// What is left of these runs out by itself, and says nothing of a session that ended.
 	_ = m.o.Store.Delete(ctx, usedKey(id))
 	if m.o.Shared {

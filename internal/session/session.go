@@ -110,9 +110,16 @@ type Options struct {
 	Decoded int
 	// Now is the time as HelseID sees it. If nil, time.Now.
 	Now func() time.Time
+	// Teller is the store, where other replicas can be told at once of a session that
+	// ended. If nil, they find that out when they next ask.
+	Teller store.Teller
 	// Ended is told the ID of each session that ends, so that its tokens can be
 	// forgotten. May be nil.
 	Ended func(id string)
+	// Heard is told the ID of each session of which another replica says that it ended,
+	// known here or not: what this process holds of it is to be forgotten, and nothing that
+	// replicas share. May be nil.
+	Heard func(id string)
 	// Ending is told the ID of a session whose person logs out, while its tokens can
 	// still be had, and says what could not be done, in words for the EPJ. It must
 	// take a few seconds at most; the session ends in any case. May be nil.
