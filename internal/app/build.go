@@ -83,6 +83,7 @@ func build(cfg *config.Config, log *slog.Logger, at site) (*house, error) {
 	h.metrics.CacheEntries(h.cache.Entries)
 	h.metrics.ClientKeyNotAfter(func() time.Time { return h.keys.Current().NotAfter() })
 	h.metrics.Sessions(h.countSessions)
+	h.sessions.Hear() // the rooms that it calls are there
 	return h, nil
 }
 
@@ -142,13 +143,14 @@ func (h *house) buildHelseID() (err error) {
 func (h *house) buildSessions(port string) (err error) {
 	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
 	h.sessions, err = session.New(session.Options{
-		Store: h.counted(), Lister: h.lister(), Shared: h.shared != nil, HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
+		Store: h.counted(), Lister: h.lister(), Shared: h.shared != nil, Teller: h.teller(), HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
 		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,
 		Decoded:               sessionsBeside(h.cfg.Keep.CacheEntries),
 		Now:                   h.helseID.Now,
 		Ended:                 func(id string) { h.cache.ForgetSubject(id); h.sfm.keeper.Forget(id) },
+		Heard:                 func(id string) { h.cache.ForgetHere(id); h.sfm.keeper.ForgetHere(id) },
 		Ending:                func(ctx context.Context, id string) []string { return h.sfm.logOut(ctx, id) },
 	})
 	return err

@@ -147,3 +147,11 @@ func (h *house) lister() store.Lister {
 	lister, _ := h.store.(store.Lister)
 	return lister
 }
+
+// teller is the store, where replicas share one.
+func (h *house) teller() store.Teller {
+	if h.shared == nil {
+		return nil
+	}
+	return h.shared
+}
