@@ -129,9 +129,7 @@ func TestStartWithBadStore(t *testing.T) {
 			}
 			b := &world{t: t, sim: a.sim, sidecar: s, base: "http://" + s.Addr(), client: a.client, logFrom: a.logFrom}
 			b.wantLogged(warned)
-			if status := b.probe("/readyz"); status != http.StatusOK {
-				t.Errorf("ready: %d", status)
-			}
+			eventually(t, "it is ready", func() bool { return b.probe("/readyz") == http.StatusOK }) // once it has HelseID's metadata
 			refused := b.send(b.request(http.MethodPost, "/_sidecar/sessions", "{}"))
 			b.wantCode(refused, "store-unavailable")
 			if p := problemOf(t, refused); !p.Retryable || refused.header.Get("Retry-After") == "" {
