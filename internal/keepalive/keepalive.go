@@ -316,7 +316,7 @@ func (k *Keeper) Count() (open, lost int) {
 func (k *Keeper) Forget(session string) {
 	k.take(session)
 	if k.o.Book != nil {
-		k.insist(func(ctx context.Context) error { return k.burn(ctx, session) })
+		k.keepTrying(func(ctx context.Context) error { return k.removePage(ctx, session) })
 	}
 }
 

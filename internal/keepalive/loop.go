@@ -37,7 +37,7 @@ func (k *Keeper) keep(s *sfmSession) {
 		case <-s.news:
 		case <-timer.C:
 		}
-		timer.Reset(k.agree(s, k.look(s, &t)))
+		timer.Reset(k.writeDown(s, k.look(s, &t)))
 	}
 }
 
@@ -50,19 +50,19 @@ type tries struct {
 // look is one round of the loop: has another token come than the one SFM holds? Then
 // SFM gets it. It returns when to look again.
 func (k *Keeper) look(s *sfmSession, t *tries) time.Duration {
-	if k.consult(s); s.ctx.Err() != nil { // somebody else keeps or has ended it
+	if k.checkPage(s); s.ctx.Err() != nil { // somebody else keeps or has ended it
 		return 0
 	}
 	held, lostFor := k.holding(s)
-	spare := k.spare(s)
+	justTakenOver := k.justTakenOver(s)
 	switch left := k.left(held); {
 	case lostFor >= remembered:
 		k.drop(s)
 		return remembered
 	case lostFor >= 0:
 		return remembered - lostFor
-	case left <= 0 && spare > 0:
-		return spare
+	case left <= 0 && justTakenOver > 0:
+		return justTakenOver
 	case left <= 0:
 		k.lose(s, t)
 		return remembered
@@ -115,7 +115,7 @@ func (k *Keeper) refresh(s *sfmSession) error {
 	if sum(t.AccessToken) == held.sum {
 		return errNothingNew
 	}
-	ctx, done, err := k.sign(ctx, s)
+	ctx, done, err := k.announceCall(ctx, s)
 	defer done()
 	if err != nil {
 		return err

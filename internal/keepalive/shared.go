@@ -76,8 +76,8 @@ type plan struct {
 	struck  map[Key]int  // likewise
 }
 
-// square brings what is known here of a person and what their page says together.
-func (k *Keeper) square(ctx context.Context, p *person, e errand) error {
+// reconcile brings what is known here of a person and what their page says together.
+func (k *Keeper) reconcile(ctx context.Context, p *person, e errand) error {
 	defer func() {
 		k.mu.Lock()
 		k.tidy(p.session)
@@ -106,7 +106,7 @@ func (k *Keeper) square(ctx context.Context, p *person, e errand) error {
 			continue
 		}
 		if err == nil && !e.leave && !k.apply(p, todo, e) && todo.changed {
-			return k.burn(ctx, p.session) // it was written after the page was burned, for all we know
+			return k.removePage(ctx, p.session) // it was written after the page was burned, for all we know
 		}
 		return err
 	}

@@ -316,7 +316,7 @@ func TestClaimOfAPageThatIsWritten(t *testing.T) {
 		f.create(f.replicas[0], keyA)
 		b := f.replicas[1]
 		b.desk.change(func() { b.desk.turns = 1 })
-		if err := b.square(t.Context(), &person{session: "person-1", turn: make(chan struct{}, 1)}, errand{claim: true}); !errors.Is(err, ErrTurned) {
+		if err := b.reconcile(t.Context(), &person{session: "person-1", turn: make(chan struct{}, 1)}, errand{claim: true}); !errors.Is(err, ErrTurned) {
 			t.Errorf("%v, want ErrTurned", err)
 		}
 		f.wantKept(1, 0)

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// consult has the page say whether a session is still to be kept here. While it can't be
+// checkPage has the page say whether a session is still to be kept here. While it can't be
 // read, it is.
-func (k *Keeper) consult(s *sfmSession) {
+func (k *Keeper) checkPage(s *sfmSession) {
 	if k.o.Book != nil {
-		_ = k.square(k.life, s.of, errand{})
+		_ = k.reconcile(k.life, s.of, errand{})
 	}
 }
 
-// agree writes down what a look has changed, and by when the next one is. It returns when
+// writeDown writes down what a look has changed, and by when the next one is. It returns when
 // that is: sooner, if the book does not know everything, and in the last minutes of a
 // token's life, so that a keeper that dies then is missed in time.
-func (k *Keeper) agree(s *sfmSession, next time.Duration) time.Duration {
+func (k *Keeper) writeDown(s *sfmSession, next time.Duration) time.Duration {
 	if k.o.Book == nil || s.ctx.Err() != nil {
 		return next
 	}
@@ -29,16 +29,16 @@ func (k *Keeper) agree(s *sfmSession, next time.Duration) time.Duration {
 	}
 	s.due = time.Now().Add(next + min(lookLate, max(0, left-next)/2))
 	k.mu.Unlock()
-	if due && k.square(k.life, s.of, errand{}) != nil || k.schedule(s) != nil {
+	if due && k.reconcile(k.life, s.of, errand{}) != nil || k.schedule(s) != nil {
 		return min(next, oweEvery)
 	}
 	return next
 }
 
-// spare is how long a session is not lost yet that was taken over. Where it has run out,
+// justTakenOver is how long a session is not lost yet that was taken over. Where it has run out,
 // that is so only as far as the page knows: the replica that kept it may have been cut off
 // from the book, and is given the time to say so.
-func (k *Keeper) spare(s *sfmSession) time.Duration {
+func (k *Keeper) justTakenOver(s *sfmSession) time.Duration {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return time.Until(s.spared)
@@ -90,10 +90,10 @@ func (k *Keeper) first(p *person) (due time.Time, open bool) {
 	return due, open
 }
 
-// sign puts this replica's name in the page before SFM is called: for the length of the
+// announceCall puts this replica's name in the page before SFM is called: for the length of the
 // call, which ctx bounds, nobody else makes one. done ends it. While the page can't be
 // had, the call is made without.
-func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context, done func(), err error) {
+func (k *Keeper) announceCall(ctx context.Context, s *sfmSession) (call context.Context, done func(), err error) {
 	if k.o.Book == nil {
 		return ctx, func() {}, nil
 	}
@@ -114,7 +114,7 @@ func (k *Keeper) sign(ctx context.Context, s *sfmSession) (call context.Context,
 		p.posting--
 		k.mu.Unlock()
 	}
-	err = k.square(call, p, errand{post: s, busy: limit + min(signLong, left/4)})
+	err = k.reconcile(call, p, errand{post: s, busy: limit + min(signLong, left/4)})
 	if errors.Is(err, ErrTurned) {
 		err = errBusy
 	}
@@ -204,15 +204,15 @@ func (k *Keeper) takeAll(ctx context.Context, session string) []ending {
 			taken = append(taken, ending{key, l.Path, l.status(k.o.Now()).State == Open})
 		}
 	}
-	if err != nil || k.burn(ctx, session) != nil {
-		k.insist(func(ctx context.Context) error { return k.burn(ctx, session) })
+	if err != nil || k.removePage(ctx, session) != nil {
+		k.keepTrying(func(ctx context.Context) error { return k.removePage(ctx, session) })
 	}
 	return taken
 }
 
-// burn removes a person's page, and the note, which another replica may have made
+// removePage removes a person's page, and the note, which another replica may have made
 // although this one keeps nothing.
-func (k *Keeper) burn(ctx context.Context, session string) error {
+func (k *Keeper) removePage(ctx context.Context, session string) error {
 	if _, version, err := k.o.Book.Read(ctx, session); err != nil || version == 0 {
 		return err
 	}
@@ -236,7 +236,7 @@ func (k *Keeper) strike(key Key) {
 	p, which := k.person(key.Session), k.strikes
 	p.struck[key.folded()] = which
 	k.loops.Go(func() {
-		k.persist(func(ctx context.Context) error { return k.square(ctx, p, errand{}) })
+		k.tryUntilDone(func(ctx context.Context) error { return k.reconcile(ctx, p, errand{}) })
 		k.mu.Lock()
 		if p.struck[key.folded()] == which { // the book never took it
 			delete(p.struck, key.folded())
@@ -246,22 +246,22 @@ func (k *Keeper) strike(key Key) {
 	})
 }
 
-// insist does something in the background until it works. After Close it is tried once.
-func (k *Keeper) insist(do func(context.Context) error) {
+// keepTrying does something in the background until it works. After Close it is tried once.
+func (k *Keeper) keepTrying(do func(context.Context) error) {
 	k.mu.Lock()
 	ended := k.life.Err() != nil
 	if !ended {
-		k.loops.Go(func() { k.persist(do) })
+		k.loops.Go(func() { k.tryUntilDone(do) })
 	}
 	k.mu.Unlock()
 	if ended {
-		k.atLast(do)
+		k.tryOnceMore(do)
 	}
 }
 
-// persist tries again and again, with pauses, for a limited time. The end of the Keeper
+// tryUntilDone tries again and again, with pauses, for a limited time. The end of the Keeper
 // leaves it one more try.
-func (k *Keeper) persist(do func(context.Context) error) {
+func (k *Keeper) tryUntilDone(do func(context.Context) error) {
 	end := time.Now().Add(insistLimit)
 	for pause := firstPause; time.Now().Before(end); pause = min(2*pause, lastPause) {
 		if do(k.life) == nil {
@@ -270,14 +270,14 @@ func (k *Keeper) persist(do func(context.Context) error) {
 		select {
 		case <-time.After(pause):
 		case <-k.life.Done():
-			k.atLast(do)
+			k.tryOnceMore(do)
 			return
 		}
 	}
 }
 
-// atLast does something when the Keeper has ended.
-func (k *Keeper) atLast(do func(context.Context) error) {
+// tryOnceMore does something when the Keeper has ended.
+func (k *Keeper) tryOnceMore(do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), partTime)
 	defer cancel()
 	_ = do(ctx)
@@ -315,7 +315,7 @@ func (k *Keeper) claim(cutOff bool) (pause time.Duration, stillCutOff bool) {
 		k.mu.Lock()
 		p := k.person(session)
 		k.mu.Unlock()
-		if k.square(ctx, p, errand{claim: true}) != nil {
+		if k.reconcile(ctx, p, errand{claim: true}) != nil {
 			continue // it comes again, to this one or another
 		}
 		k.mu.Lock()
@@ -344,9 +344,9 @@ func (k *Keeper) handOver() {
 		}
 	}
 	k.mu.Unlock()
-	k.atLast(func(ctx context.Context) error {
+	k.tryOnceMore(func(ctx context.Context) error {
 		for _, p := range kept {
-			if err := k.square(ctx, p, errand{leave: true}); err != nil && !errors.Is(err, ErrTurned) {
+			if err := k.reconcile(ctx, p, errand{leave: true}); err != nil && !errors.Is(err, ErrTurned) {
 				return err // what is left falls due by itself
 			}
 		}

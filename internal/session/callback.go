@@ -52,7 +52,7 @@ func (m *Manager) Finish(ctx context.Context, c Callback) error {
 func (m *Manager) giveBack(ctx context.Context, state string, a attempt) error {
 	err := m.putAttempt(ctx, state, a)
 	if storeDown(err) {
-		m.insist(attemptLifetime, func(ctx context.Context) error { return m.putAttempt(ctx, state, a) })
+		m.keepTrying(attemptLifetime, func(ctx context.Context) error { return m.putAttempt(ctx, state, a) })
 	}
 	return err
 }

@@ -287,28 +287,28 @@ func (m *Manager) unmark(s spending) {
 		}
 		return m.o.Store.Delete(ctx, spentKey(s.id))
 	}
-	if attempting(context.Background(), remove) != nil {
-		m.insist(remembered, remove)
+	if tryOnce(context.Background(), remove) != nil {
+		m.keepTrying(remembered, remove)
 	}
 }
 
-// attempting is one try at something that the store may refuse.
-func attempting(parent context.Context, do func(context.Context) error) error {
+// tryOnce is one try at something that the store may refuse.
+func tryOnce(parent context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(parent, saveLimit)
 	defer cancel()
 	return do(ctx)
 }
 
-// insist does something in the background, again and again until it works, but not
+// keepTrying does something in the background, again and again until it works, but not
 // longer than limit. The end of the Manager leaves it one more try.
-func (m *Manager) insist(limit time.Duration, do func(context.Context) error) {
+func (m *Manager) keepTrying(limit time.Duration, do func(context.Context) error) {
 	m.background.start(func() {
 		end := time.NewTimer(limit)
 		defer end.Stop()
 		again := time.NewTicker(saveEvery)
 		defer again.Stop()
 		for {
-			if attempting(m.background.ctx, do) == nil {
+			if tryOnce(m.background.ctx, do) == nil {
 				return
 			}
 			select {
@@ -316,7 +316,7 @@ func (m *Manager) insist(limit time.Duration, do func(context.Context) error) {
 			case <-end.C:
 				return
 			case <-m.background.ctx.Done():
-				_ = attempting(context.Background(), do)
+				_ = tryOnce(context.Background(), do)
 				return
 			}
 		}
@@ -355,7 +355,7 @@ func (u *unsaved) put(id string, n successor) {
 // refreshes the session.
 func (m *Manager) keep(id string, n successor) {
 	m.unsaved.put(id, n)
-	m.insist(remembered, func(ctx context.Context) error {
+	m.keepTrying(remembered, func(ctx context.Context) error {
 		hold, err := m.o.Store.Lock(ctx, store.Key{Kind: KindRefresh, ID: id})
 		if err != nil {
 			return err

@@ -193,7 +193,7 @@ func (c *Cache) wake(e *entry) {
 	k := c.renewalKey(e.key)
 	switch now := c.age(e); {
 	case !c.usable(e.key):
-		c.dropped(e, kept)
+		c.dropUnusable(e, kept)
 	case now == expired:
 		c.entries.Remove(e.key)
 	case now == fresh:
@@ -238,7 +238,7 @@ func (c *Cache) keep(e *entry) {
 	keys[e.key] = struct{}{}
 	c.arm(e, c.left(e)-e.bands.soon)
 	c.entries.Add(e.key, e)
-	c.replaced(e.key)
+	c.dropReplaced(e.key)
 }
 
 // evicted cleans up after an entry that leaves, for whatever reason. It is called with mu held.

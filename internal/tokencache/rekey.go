@@ -77,9 +77,9 @@ func (c *Cache) underWay(k Key) *flight {
 	return nil
 }
 
-// replaced drops the tokens that a new one makes needless: those that differ in nothing but their key. It is called with
+// dropReplaced drops the tokens that a new one makes needless: those that differ in nothing but their key. It is called with
 // mu held.
-func (c *Cache) replaced(by Key) {
+func (c *Cache) dropReplaced(by Key) {
 	k := by
 	for _, t := range c.thumbprints() {
 		k.Thumbprint = t
@@ -108,8 +108,8 @@ func (c *Cache) Rekeyed() {
 	}
 }
 
-// dropped removes an entry whose key was dropped, and renews one that is kept. It is called with mu held.
-func (c *Cache) dropped(e *entry, kept bool) {
+// dropUnusable removes an entry whose key was dropped, and renews one that is kept. It is called with mu held.
+func (c *Cache) dropUnusable(e *entry, kept bool) {
 	c.entries.Remove(e.key)
 	c.unshare(e.key)
 	k := c.renewalKey(e.key)

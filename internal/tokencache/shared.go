@@ -168,7 +168,7 @@ func down(ctx context.Context, err error) error {
 // is the store's.
 func (c *Cache) find(ctx context.Context, f *flight) (*Token, error) {
 	found, err := c.opts.Shared.get(ctx, f.key)
-	if err != nil || c.welcome(f, found) {
+	if err != nil || c.accepts(f, found) {
 		return found, err
 	}
 	for _, t := range c.thumbprints() {
@@ -176,17 +176,17 @@ func (c *Cache) find(ctx context.Context, f *flight) (*Token, error) {
 			continue
 		}
 		found, err = c.opts.Shared.get(ctx, f.key.boundTo(t))
-		if err != nil || c.welcome(f, found) {
+		if err != nil || c.accepts(f, found) {
 			return found, err
 		}
 	}
 	return nil, nil
 }
 
-// welcome says whether a token that others fetched is what a flight is for: not the
+// accepts says whether a token that others fetched is what a flight is for: not the
 // one that the receiver refused, and, where one is held that is still good, one that
 // need not be renewed itself.
-func (c *Cache) welcome(f *flight, t *Token) bool {
+func (c *Cache) accepts(f *flight, t *Token) bool {
 	if t == nil {
 		return false
 	}
