@@ -25,15 +25,15 @@ func (g *game) launch(at, pair int, renewal bool) {
 		return
 	}
 	g.cost(tokenRead)
-	if g.welcome(f) {
+	if g.accepts(f) {
 		g.keep(f, g.stored[pair])
 		return
 	}
 	g.ask(f)
 }
 
-// welcome is tokencache.(*Cache).welcome, of what stands in the store.
-func (g *game) welcome(f *flight) bool {
+// accepts is tokencache.(*Cache).accepts, of what stands in the store.
+func (g *game) accepts(f *flight) bool {
 	s := g.stored[f.pair]
 	if s.which == 0 || g.left(&s) < g.f.leeway() {
 		return false
@@ -100,7 +100,7 @@ func (g *game) ask(f *flight) {
 func (g *game) underLock(f *flight) {
 	g.cost(tokenRead)
 	switch {
-	case g.welcome(f):
+	case g.accepts(f):
 		g.keep(f, g.stored[f.pair])
 		g.later(roundTrip.Seconds(), event{kind: aRelease, flight: f})
 	case g.f.Machines:
