@@ -15,11 +15,14 @@ func leased(d time.Duration) func(*RedisOptions) { return func(o *RedisOptions) 
 func TestRedisLeaseIsRenewed(t *testing.T) {
 	checkLeaks(t)
 	s := startRedis(t)
-	a, b := openTest(t, s.url(), leased(150*time.Millisecond)), openTest(t, s.url())
+	a, b := openTest(t, s.url(), leased(300*time.Millisecond)), openTest(t, s.url())
 	held := lockNow(t, a, one)
-	short, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
 	defer cancel()
-	if _, err := b.Lock(short, one); !errors.Is(err, context.DeadlineExceeded) {
+	if h, err := b.Lock(short, one); err == nil {
+		h.Release() // else the next would wait for it for ever
+		t.Fatal("the lock went to another although its lease is renewed")
+	} else if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after four leases: %v, want deadline exceeded", err)
 	}
 	if err := held.Context().Err(); err != nil {
