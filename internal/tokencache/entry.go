@@ -164,7 +164,7 @@ func (c *Cache) renew(ctx context.Context, e *entry, mint Mint) *flight {
 func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint, until time.Time) (*Token, Source, error) {
 	f := c.renew(ctx, e, mint)
 	if f == nil {
-		return e.hit(), Hit, nil
+		return c.newest(e).hit(), Hit, nil
 	}
 	// Half of what is left: a renewal that does not come must not use up the token that is there.
 	err := c.wait(ctx, f, time.Now().Add(min(lateWait, time.Until(until), c.lifeAbove(e)/2)))
@@ -178,6 +178,16 @@ func (c *Cache) renewed(ctx context.Context, e *entry, mint Mint, until time.Tim
 	default:
 		return c.fetch(ctx, c.renewalKey(e.key), mint, until)
 	}
+}
+
+// newest is what is held in the place of an entry by now, if it need not be renewed itself; else the entry.
+func (c *Cache) newest(e *entry) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if held, ok := c.peek(c.renewalKey(e.key)); ok && c.age(held) == fresh {
+		return held
+	}
+	return e
 }
 
 // wake is what an entry's timer calls: when it is due for a renewal, when a renewal is due for another try, and when it
