@@ -453,3 +453,22 @@ func TestSharedFlightEnds(t *testing.T) {
 		}
 	})
 }
+
+// A call that has a late token in hand when its renewal has just landed goes on with the
+// new one.
+func TestLateTokenWasRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mill{lifetime: hour}
+		caches, _ := fleet(t, 1, store.NewMemory())
+		c, k := caches[0], Key{Parent: "p"}
+		if _, err := c.Token(t.Context(), k, m.mint); err != nil {
+			t.Fatal(err)
+		}
+		old, _ := c.entries.Peek(k)
+		time.Sleep(hour - time.Minute) // it was renewed by itself meanwhile
+		token, _, err := c.renewed(t.Context(), old, m.mint, time.Now().Add(time.Minute))
+		if err != nil || token.AccessToken != "t2" || m.made.Load() != 2 {
+			t.Errorf("%v, %v after %d fetches, want t2 after 2", token, err, m.made.Load())
+		}
+	})
+}
