@@ -33,9 +33,10 @@ type Transport struct {
 	// Base sends the request. Required: an *http.Transport for HTTP/1.1 only, or one that passes the request's context
 	// and its header map on to such a one. (net/http may read the headers of an HTTP/2 request while it repeats it.)
 	Base http.RoundTripper
-	// Key signs for requests whose context names no key ([WithKey]). If nil, the one in use in Keys.
+	// Key signs requests whose context names no key ([WithKey]). If nil, the key in use in Keys does. One of the two is
+	// required.
 	Key *Key
-	// Keys may be nil with Key.
+	// Keys are asked for the key in use at each request, where there is no Key.
 	Keys *Ring
 	// Nonces is what the servers said last. If nil, proofs have no nonce.
 	Nonces *Nonces
