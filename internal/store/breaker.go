@@ -41,11 +41,14 @@ func (b *breaker) allow(now time.Time) bool {
 	return true
 }
 
-// ended notes how a call ended; "" is a good end. It returns whether the server
-// begins to rest, or is back after one.
-func (b *breaker) ended(now time.Time, why Reason) (resting, back bool) {
+// ended notes how a call that was begun at a time ended now; "" is a good end. It
+// returns whether the server begins to rest, or is back after one.
+func (b *breaker) ended(begun, now time.Time, why Reason) (resting, back bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.failed >= restAfter && !begun.After(b.since) {
+		return false, false // under way since before the rest, it says nothing of what came after
+	}
 	b.trying = false
 	if why == Cancelled { // says nothing
 		return false, false
@@ -63,10 +66,8 @@ func (b *breaker) ended(now time.Time, why Reason) (resting, back bool) {
 	if resting {
 		b.since = now
 	}
-	if resting || !now.Before(b.until) { // those that were under way do not make it longer
-		b.rest = min(max(2*b.rest, firstRest), longestRest)
-		b.until = now.Add(b.rest*4/5 + rand.N(b.rest*2/5)) // ±20 %: a fleet must not come back as one
-	}
+	b.rest = min(max(2*b.rest, firstRest), longestRest)
+	b.until = now.Add(b.rest*4/5 + rand.N(b.rest*2/5)) // ±20 %: a fleet must not come back as one
 	return resting, false
 }
 

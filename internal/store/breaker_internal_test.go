@@ -10,10 +10,12 @@ func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(breaker)
 		fail := func(why Reason) (resting bool) {
-			if !b.allow(time.Now()) {
+			begun := time.Now()
+			if !b.allow(begun) {
 				t.Fatalf("refused before %q", why)
 			}
-			resting, _ = b.ended(time.Now(), why)
+			time.Sleep(time.Millisecond)
+			resting, _ = b.ended(begun, time.Now(), why)
 			return resting
 		}
 		// Failures that are not in a row, and those of the caller, are nothing.
@@ -22,8 +24,15 @@ func TestBreaker(t *testing.T) {
 				t.Fatalf("rests after %q", why)
 			}
 		}
+		early := time.Now()
+		if !b.allow(early) {
+			t.Fatal("refused after two failures")
+		}
 		if !fail(Slow) {
 			t.Fatal("does not rest after the third in a row")
+		}
+		if _, back := b.ended(early, time.Now(), ""); back || b.allow(time.Now()) {
+			t.Error("back by a call that was begun before the rest")
 		}
 		for rest := firstRest; rest <= 4*longestRest; rest *= 2 {
 			want := min(rest, longestRest)
@@ -34,20 +43,21 @@ func TestBreaker(t *testing.T) {
 			if took := time.Since(begun); took < want*4/5 || took > want*6/5+time.Millisecond {
 				t.Errorf("rested %v, want about %v", took, want)
 			}
+			b.ended(early, time.Now(), Slow)
 			if b.allow(time.Now()) {
 				t.Error("a second call was let through")
 			}
-			b.ended(time.Now(), Cancelled) // whoever tried has left
+			b.ended(time.Now(), time.Now(), Cancelled) // whoever tried has left
 			if !b.allow(time.Now()) {
 				t.Error("nobody tries any more")
 			}
-			if resting, _ := b.ended(time.Now(), Unreachable); resting {
+			if resting, _ := b.ended(time.Now(), time.Now(), Unreachable); resting {
 				t.Error("told of the same rest again")
 			}
 		}
 		time.Sleep(2 * longestRest)
 		b.allow(time.Now())
-		if _, back := b.ended(time.Now(), Refused); !back {
+		if _, back := b.ended(time.Now(), time.Now(), Refused); !back {
 			t.Error("not back, though it answered")
 		}
 		for range 10 {

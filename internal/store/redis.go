@@ -313,20 +313,20 @@ func (r *Redis) try(caller context.Context, op, name string, ask func(context.Co
 	ctx, cancel := context.WithTimeout(caller, r.o.Timeout)
 	defer cancel()
 	server := "" // where no cluster is known, that is what fails
-	if r.engine.cluster != nil && r.breaker("").allow(time.Now()) {
+	if begun := time.Now(); r.engine.cluster != nil && r.breaker("").allow(begun) {
 		node, err := r.engine.node(ctx, name)
-		r.breaker("").ended(time.Now(), reasonIf(caller, err))
+		r.breaker("").ended(begun, time.Now(), reasonIf(caller, err))
 		if err != nil {
 			return nil, err
 		}
 		server = node.Options().Addr
 	}
-	b := r.breaker(server)
-	if !b.allow(time.Now()) {
+	b, begun := r.breaker(server), time.Now()
+	if !b.allow(begun) {
 		return nil, errResting
 	}
 	answer, err := ask(ctx)
-	resting, back := b.ended(time.Now(), reasonIf(caller, err))
+	resting, back := b.ended(begun, time.Now(), reasonIf(caller, err))
 	switch {
 	case resting:
 		r.o.Warn("the shared store fails and is left alone for moments", failure(caller, op, err))
