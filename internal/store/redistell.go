@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,12 +48,15 @@ type ear struct {
 	name     string
 	heard    func(id string)
 	messages chan string
+	hears    atomic.Bool // for all that is known
 }
 
 func (e *ear) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if lost, leave, err := e.subscribe(ctx); err == nil {
+			e.hears.Store(true)
 			e.pass(ctx, lost)
+			e.hears.Store(false)
 			leave()
 		}
 		select {
