@@ -143,7 +143,7 @@ func (h *house) buildHelseID() (err error) {
 func (h *house) buildSessions(port string) (err error) {
 	redirect, base := pageAddresses(h.cfg.HelseID.RedirectURI, port)
 	h.sessions, err = session.New(session.Options{
-		Store: h.counted(), Lister: h.lister(), Shared: h.shared != nil, Teller: h.teller(), HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
+		Store: h.counted(), Lister: h.lister(), Shared: h.shared != nil, Teller: h.teller(), Presence: h.presence(), HelseID: h.helseID, Secret: h.kept.Secret, Scopes: h.cfg.AllLoginScopes(),
 		RedirectURI: redirect, BaseURL: base, Params: h.loginParams(),
 		PostLogoutRedirectURI: h.cfg.HelseID.PostLogoutRedirectURI,
 		Idle:                  h.cfg.Keep.SessionIdle,

@@ -142,7 +142,7 @@ func TestStoreMemory(t *testing.T) {
 		number[kindOf(name)]++
 	}
 	most := map[string]int64{
-		"session": 2500, "used": 250, "token": 3200, "tokens": 700, "spent": 330, "state": 300, "link": 300,
+		"session": 2500, "used": 250, "token": 3200, "tokens": 700, "spent": 360, "state": 320, "link": 300,
 		"fence-refresh": 150, "fence-token": 150, "keys": 150, "dpop": 400,
 		"turn-sfm-sessions": 150,
 	}
@@ -164,7 +164,7 @@ func TestStoreMemory(t *testing.T) {
 	if documented := int64(2800); perTenant > documented*11/10 {
 		t.Errorf("a tenant of a session takes %d bytes, documented are %d", perTenant, documented)
 	}
-	if documented := int64(3200); bare > documented*11/10 {
+	if documented := int64(3300); bare > documented*11/10 {
 		t.Errorf("a session takes %d bytes, documented are %d", bare, documented)
 	}
 }

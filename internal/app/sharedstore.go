@@ -155,3 +155,11 @@ func (h *house) teller() store.Teller {
 	}
 	return h.shared
 }
+
+// presence is the store, where replicas share one.
+func (h *house) presence() store.Presence {
+	if h.shared == nil {
+		return nil
+	}
+	return h.shared
+}

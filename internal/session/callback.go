@@ -91,7 +91,7 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
 		return a, err
 	}
-	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second)})
+	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second), From: m.signature()})
 	if err != nil {
 		return a, fmt.Errorf("encoding a log-in: %w", err)
 	}
@@ -107,13 +107,19 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 }
 
 // again refuses a state that was used. A log-in that is still pending when nobody can be
-// exchanging its code any more was cut off: the process that did it died. It has failed.
+// exchanging its code any more, or when who did that is away, was cut off.
 func (m *Manager) again(ctx context.Context, a attempt) error {
 	if m.now().Sub(a.Used) < spentLife {
+		m.whenAway(a.Session, a.From, func(ctx context.Context) error { return m.cutOff(ctx, a.Session) })
 		return errReplayed()
 	}
+	return m.cutOff(ctx, a.Session)
+}
+
+// cutOff fails a log-in that is pending because the replica that exchanged its code died.
+func (m *Manager) cutOff(ctx context.Context, id string) error {
 	cutOff := loginFailed("expired", "the log-in was cut off while its code was exchanged")
-	err := m.update(ctx, a.Session, func(r *record) error {
+	err := m.update(ctx, id, func(r *record) error {
 		if r.State != Pending {
 			return errReplayed()
 		}

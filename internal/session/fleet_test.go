@@ -42,10 +42,17 @@ func fleetUnderFire(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, dice: rand.New(rand.NewPCG(seed, 1)), engine: store.NewMemory(), judge: judge{valid: "rt-0"}}
 		fleet := []*session.Manager{w.replica(), w.replica(), w.replica()}
+		if w.dice.IntN(4) == 0 {
+			time.AfterFunc(w.below(time.Minute), w.ways[2].kill)
+		}
 		w.live(fleet)
 		w.calm()
 		time.Sleep(10 * time.Minute) // what one has in memory is stored, what was noted has run out
-		w.check(fleet)
+		if w.ways[2].dead {
+			w.check(fleet[:2])
+		} else {
+			w.check(fleet)
+		}
 		for _, m := range fleet {
 			m.Close()
 		}
@@ -65,6 +72,9 @@ type world struct {
 	judge judge
 	// asked: to end the session; ended: and that worked.
 	asked, ended bool
+	ways         []*way
+	// seen is from when on a replica has a connection to the store.
+	seen map[string]time.Time
 }
 
 // judge is what HelseID knows of its refresh tokens.
@@ -72,8 +82,10 @@ type judge struct {
 	valid    string
 	issued   int
 	underWay string // the token that is being redeemed
+	sender   *way   // who does that, or did it last
+	spent    string // the last that was answered
 	answered map[string]bool
-	lost     bool // an answer with a new token did not arrive
+	lost     bool // an answer with a new token did not arrive, or its receiver died
 	revoked  bool // the last one
 }
 
@@ -95,6 +107,9 @@ func (w *world) fail(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.until = time.Now().Add(d)
+	for id := range w.seen {
+		w.seen[id] = w.until.Add(time.Duration(w.dice.Int64N(int64(8 * time.Second))))
+	}
 }
 
 func (w *world) down() bool {
@@ -104,8 +119,10 @@ func (w *world) down() bool {
 }
 
 func (w *world) replica() *session.Manager {
+	s := &way{world: w}
+	w.ways = append(w.ways, s)
 	m, err := session.New(session.Options{
-		Store: &way{world: w}, HelseID: &judging{fakeHelseID: newFake(w.t), world: w}, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
+		Store: s, Presence: s, HelseID: &judging{fakeHelseID: newFake(w.t), world: w, way: s}, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
 		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
 	})
 	if err != nil {
@@ -159,6 +176,10 @@ func (w *world) calm() {
 func (w *world) check(fleet []*session.Manager) {
 	for i, m := range fleet {
 		_, err := m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
+		if own, ok := errors.AsType[*session.Error](err); ok && w.ways[2].dead && own.Kind == "store-unavailable" {
+			time.Sleep(11 * time.Second) // it may have died with the token
+			_, err = m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
+		}
 		switch {
 		case w.ended && err == nil:
 			w.t.Errorf("replica %d: the session that was ended is back", i)
@@ -172,6 +193,7 @@ func (w *world) check(fleet []*session.Manager) {
 type judging struct {
 	*fakeHelseID
 	world *world
+	way   *way
 }
 
 func (h *judging) Revoke(_ context.Context, token string) error {
@@ -186,8 +208,11 @@ func (h *judging) Revoke(_ context.Context, token string) error {
 
 func (h *judging) Refresh(_ context.Context, token string, r helseid.Request) (*helseid.Grant, error) {
 	w := h.world
-	w.begin(token)
-	defer w.end()
+	if w.dead(h.way) {
+		return nil, noAnswer{}
+	}
+	w.begin(token, h.way)
+	defer w.end(h.way)
 	switch {
 	case w.odds(5):
 		time.Sleep(w.below(time.Minute))
@@ -207,21 +232,21 @@ func (h *judging) Refresh(_ context.Context, token string, r helseid.Request) (*
 	}
 	w.judge.issued++
 	w.judge.valid = fmt.Sprintf("rt-%d", w.judge.issued)
-	if silent {
+	if silent || h.way.dead {
 		w.judge.lost = true
 		return nil, noAnswer{}
 	}
 	if w.judge.answered == nil {
 		w.judge.answered = map[string]bool{}
 	}
-	w.judge.answered[token] = true
+	w.judge.answered[token], w.judge.spent = true, token
 	return &helseid.Grant{
 		Token: &oauth2.Token{AccessToken: "at"}, Sent: time.Now(), Lifetime: time.Hour, IDToken: "id-token",
 		RefreshToken: w.judge.valid, RefreshLifetime: 8 * time.Hour,
 	}, nil
 }
 
-func (w *world) begin(token string) {
+func (w *world) begin(token string, by *way) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.judge.answered[token] {
@@ -230,20 +255,74 @@ func (w *world) begin(token string) {
 	if w.judge.underWay == token {
 		w.t.Errorf("%s was sent twice at once", token)
 	}
-	w.judge.underWay = token
+	w.judge.underWay, w.judge.sender = token, by
 }
 
-func (w *world) end() {
+func (w *world) end(by *way) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.judge.underWay = ""
+	if w.judge.sender == by {
+		w.judge.underWay = ""
+	}
+}
+
+func (w *world) dead(s *way) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return s.dead
 }
 
 // way is how one replica reaches the store.
 type way struct {
 	world *world
+	dead  bool       // guarded by the world's mutex, as is name
+	name  string     // under which the replica attends
 	mu    sync.Mutex // guards until
 	until time.Time
+}
+
+// kill has the replica do nothing any more. What it had of HelseID alone is lost.
+func (s *way) kill() {
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.dead = true
+	if w.judge.sender == s {
+		w.judge.underWay, w.judge.lost = "", true
+		delete(w.judge.answered, w.judge.spent)
+	}
+}
+
+func (s *way) Attend(id string) (attends func() bool, stop func()) {
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen == nil {
+		w.seen = map[string]time.Time{}
+	}
+	s.name, w.seen[id] = id, time.Time{}
+	return func() bool { return s.attended(id) }, func() {}
+}
+
+func (s *way) Attended(_ context.Context, id string) (bool, error) {
+	if err, _ := s.broken(); err != nil {
+		return false, err
+	}
+	return s.attended(id), nil
+}
+
+// attended says whether the store has a connection of a replica. One that can't reach it
+// for itself was cut off in silence, and still has.
+func (s *way) attended(id string) bool {
+	w := s.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, other := range w.ways {
+		if other.name == id && other.dead {
+			return false
+		}
+	}
+	return !time.Now().Before(w.seen[id])
 }
 
 // away is for how long the store can't be reached from here.
@@ -259,7 +338,7 @@ func (s *way) broken() (before error, after error) {
 	s.mu.Lock()
 	away := time.Now().Before(s.until)
 	s.mu.Unlock()
-	away = w.down() || away
+	away = w.down() || away || w.dead(s)
 	time.Sleep(w.below(5 * time.Millisecond))
 	switch {
 	case away, w.odds(5):

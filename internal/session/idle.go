@@ -64,6 +64,9 @@ func (m *Manager) Close() {
 		d.unfollow()
 	}
 	b.work.Wait()
+	if m.leave != nil {
+		m.leave() // last: until then it may write what others wait for
+	}
 }
 
 // refreshing notes a refresh that begins; whoever notes one must call done. False says

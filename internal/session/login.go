@@ -174,9 +174,10 @@ type attempt struct {
 	// Login is what HelseID gave for the code, while its keys can't be had to
 	// check the ID token.
 	Login *helseid.Login `json:"login,omitempty"`
-	// Used is when a state came back, by the clock of records. Of one that was used its
-	// session alone is left.
+	// Used is when a state came back, by the clock of records, and From the replica to
+	// which, as in a [spentNote]. Of one that was used its session alone is left besides.
 	Used time.Time `json:"used_at,omitzero"`
+	From string    `json:"used_by,omitempty"`
 }
 
 // push sends the authorization request to HelseID (RFC 9126) with PKCE

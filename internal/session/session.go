@@ -113,6 +113,9 @@ type Options struct {
 	// Teller is the store, where other replicas can be told at once of a session that
 	// ended. If nil, they find that out when they next ask.
 	Teller store.Teller
+	// Presence is the store, where it can tell whether another replica is there. If nil,
+	// what one left undone is taken up only when it can't be at it any more.
+	Presence store.Presence
 	// Ended is told the ID of each session that ends, so that its tokens can be
 	// forgotten. May be nil.
 	Ended func(id string)
@@ -132,7 +135,12 @@ type Manager struct {
 	decoded    *lru.Cache[string, *decoded]
 	begun      beginnings
 	unsaved    unsaved
+	vigils     vigils
 	background *background
+
+	name    string      // under which this replica attends
+	attends func() bool // whether others see it
+	leave   func()      // ends that; nil where it does not attend
 }
 
 // decoded is a record as last read, so that a call on a warm session costs no
@@ -165,7 +173,9 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{o: o, decoded: cache, background: newBackground()}, nil
+	m := &Manager{o: o, decoded: cache, background: newBackground()}
+	m.attend()
+	return m, nil
 }
 
 // Session is an active log-in.

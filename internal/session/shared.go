@@ -33,9 +33,9 @@ const (
 	patience = 100 * time.Millisecond
 	// leftAlone is how long a call is not made to ask a store that failed for another.
 	leftAlone = time.Second
-	// spentLife is how long a refresh token that was sent is not sent by others: longer
-	// than the exchange may take. Who finds it after that asks whether its sender has an
-	// answer in memory: one that lives, and reaches the store, writes it there within
+	// spentLife is how long a refresh token that was sent is not sent by others, unless its
+	// sender is found to be away (see [Manager.whenAway]): longer than the exchange may
+	// take. Who finds it after that asks whether its sender has an answer in memory: one that lives, and reaches the store, writes it there within
 	// answerTime, as a store that was down for minutes has others do, too. After that the
 	// sender is taken for dead, and the token is sent once more, as after any request
 	// without an answer (contract 7.3). A question that was put askedLife ago counts for
@@ -184,10 +184,12 @@ func spentKey(id string) store.Key { return store.Key{Kind: "spent", ID: id} }
 
 // spentNote says that a refresh token was sent, by HelseID's clock.
 type spentNote struct {
-	Token string    `json:"token"` // its keyed hash
-	By    string    `json:"by"`    // tells notes apart
+	Token string    `json:"token"`          // its keyed hash
+	By    string    `json:"by"`             // tells notes apart
+	From  string    `json:"from,omitempty"` // the replica, where it can be seen whether that is there
 	Sent  time.Time `json:"sent"`
 	Asked time.Time `json:"asked,omitzero"` // when somebody asked for the answer
+	Away  bool      `json:"away,omitempty"` // the replica was looked for and not found
 }
 
 // markSpent writes down that a refresh token is about to be sent, or refuses one that
@@ -200,7 +202,7 @@ func (m *Manager) markSpent(ctx context.Context, s *spending) error {
 	if err != nil && !errors.Is(err, store.ErrMissing) {
 		return storeError(err)
 	}
-	n := spentNote{Token: m.ID(s.token), By: rand.Text(), Sent: m.o.Now()}
+	n := spentNote{Token: m.ID(s.token), By: rand.Text(), From: m.signature(), Sent: m.o.Now()}
 	before := new(spentNote)
 	if err == nil && json.Unmarshal(e.Value, before) == nil && before.Token == n.Token && before.guards(n.Sent) {
 		return m.ask(ctx, s, *before, e.Version)
@@ -247,17 +249,18 @@ func (m *Manager) still(ctx context.Context, s *spending) error {
 	return nil
 }
 
-// guards says whether the token of a note may not be sent yet: its sender must have been
-// asked, which is done no earlier than spentLife after it was sent.
+// guards says whether the token of a note may not be sent yet: its sender must be away, or
+// have been asked, which is done no earlier than spentLife after it was sent.
 func (n *spentNote) guards(now time.Time) bool {
-	return !n.asked(now) || now.Sub(n.Asked) < answerTime
+	return !n.Away && (!n.asked(now) || now.Sub(n.Asked) < answerTime)
 }
 
 func (n *spentNote) asked(now time.Time) bool { return now.Sub(n.Asked) < askedLife }
 
-// ask is the refusal of a token that may not be sent, and puts the question to its
-// sender where that is due.
+// ask is the refusal of a token that may not be sent. It has its sender looked for, and
+// puts the question to it where that is due.
 func (m *Manager) ask(ctx context.Context, s *spending, n spentNote, version uint64) error {
+	m.whenAway(n.By, n.From, func(ctx context.Context) error { return m.giveUp(ctx, s.id, n.By) })
 	if now := m.o.Now(); now.Sub(n.Sent) >= spentLife && !n.asked(now) {
 		n.Asked = now
 		if err := m.putSpent(ctx, s.id, n, version); err != nil {

@@ -22,11 +22,11 @@ func newFleet(t *testing.T) (a, b *rig) { return newFleetOf(t, 12*time.Hour, nil
 func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) { return newFleetOf(t, idle, nil, nil) }
 
 // newFleetOf is newFleet where each replica has its own idea of HelseID's time.
-func newFleetOf(t *testing.T, idle time.Duration, ofA, ofB func() time.Time) (a, b *rig) {
+func newFleetOf(t *testing.T, idle time.Duration, ofA, ofB func() time.Time, alter ...func(*session.Options)) (a, b *rig) {
 	helseID, shared := newFake(t), store.NewMemory()
 	replica := func(now func() time.Time) *rig {
 		r := &rig{helseID: helseID, store: &fakeStore{Memory: shared}}
-		m, err := session.New(session.Options{
+		o := session.Options{
 			Store: r.store, Lister: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
 			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
 			Now: now,
@@ -35,7 +35,11 @@ func newFleetOf(t *testing.T, idle time.Duration, ofA, ofB func() time.Time) (a,
 				defer r.mu.Unlock()
 				r.ended = append(r.ended, id)
 			},
-		})
+		}
+		for _, f := range alter {
+			f(&o)
+		}
+		m, err := session.New(o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -18,22 +17,15 @@ import (
 // TestSmallFleet is what "make fleet" does, so small that it can always be done. With
 // TEST_RACE the sidecars look for data races.
 func TestSmallFleet(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("TEST_REDIS") == "required" {
-			t.Fatal("no redis-server (Debian: apt-get install redis-server)")
-		}
-		t.Skip("no redis-server to test with (Debian: apt-get install redis-server)")
-	}
+	t.Parallel()
+	needServers(t)
 	small := run{
-		root: "../..", build: []string{"-trimpath"}, name: "small",
+		root: "../..", build: raced(), name: "small",
 		sidecars: 4, persons: 4, tenants: 5, lasts: 7 * time.Second, rate: 60, life: 5 * time.Second,
 		plan: []step{
 			{1500 * time.Millisecond, "kill", 700 * time.Millisecond},
 			{4 * time.Second, "pause", 1200 * time.Millisecond},
 		},
-	}
-	if os.Getenv("TEST_RACE") != "" {
-		small.build = append(small.build, "-race")
 	}
 	report, err := small.do(t.Context())
 	if err != nil {

@@ -1,0 +1,281 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sfm-sidecar/internal/helseid"
+	"sfm-sidecar/internal/session"
+	"sfm-sidecar/internal/store"
+)
+
+// roll is who of the replicas of a test is there.
+type roll struct {
+	mu    sync.Mutex // guards what follows
+	there map[string]bool
+	broke bool // it can't tell
+	looks int
+}
+
+func (r *roll) Attend(id string) (attends func() bool, stop func()) {
+	r.set(id, true)
+	return func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.there[id]
+	}, func() { r.set(id, false) }
+}
+
+func (r *roll) set(id string, there bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.there == nil {
+		r.there = map[string]bool{}
+	}
+	r.there[id] = there
+}
+
+func (r *roll) fail(broke bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broke = broke
+}
+
+// asked is how often somebody was looked for.
+func (r *roll) asked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.looks
+}
+
+// all has all who ever attended be there, or away.
+func (r *roll) all(there bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range maps.Keys(r.there) {
+		r.there[id] = there
+	}
+}
+
+// count is how many are there.
+func (r *roll) count() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, there := range r.there {
+		if there {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *roll) Attended(_ context.Context, id string) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looks++
+	if r.broke {
+		return false, errDown
+	}
+	return r.there[id], nil
+}
+
+// newSeenFleet is newFleet of which it is known who is there: a alone attends.
+func newSeenFleet(t *testing.T) (a, b *rig, r *roll) {
+	r = new(roll)
+	first := true
+	a, b = newFleetOf(t, 12*time.Hour, nil, nil, func(o *session.Options) {
+		o.Presence = r
+		if !first {
+			o.Presence = watcher{r}
+		}
+		first = false
+	})
+	return a, b, r
+}
+
+// watcher looks, and does not attend.
+type watcher struct{ *roll }
+
+func (watcher) Attend(string) (attends func() bool, stop func()) {
+	return func() bool { return false }, func() {}
+}
+
+// A replica that dies in the middle of a refresh costs the person ten seconds, and then
+// the one replay there is. Who only might have died costs the minutes that an exchange
+// may take.
+func TestSenderAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent bool // once more, after ten seconds
+		// meanwhile is called every second.
+		meanwhile func(r *roll, second int)
+	}{
+		"died":               {true, func(r *roll, second int) { r.all(false) }},
+		"is there":           {false, func(r *roll, second int) {}},
+		"was seen":           {false, func(r *roll, second int) { r.all(second == 8) }},
+		"back at the end":    {false, func(r *roll, second int) { r.all(second == 10) }},
+		"nobody can tell":    {false, func(r *roll, second int) { r.all(false); r.fail(true) }},
+		"nobody can, lastly": {false, func(r *roll, second int) { r.all(false); r.fail(second == 10) }},
+		"nobody could, once": {false, func(r *roll, second int) { r.all(false); r.fail(second == 5) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b, r := newSeenFleet(t)
+				defer a.Close()
+				defer b.Close()
+				handle := a.active(t)
+				a.store.full.Store(true) // what it gets is written by nobody
+				a.refresh(t, handle, "store-unavailable")
+				c.meanwhile(r, 0)
+				b.refresh(t, handle, "store-unavailable")
+				time.Sleep(500 * time.Millisecond) // between two looks
+				for second := range 10 {
+					c.meanwhile(r, second+1)
+					b.refresh(t, handle, "store-unavailable")
+					time.Sleep(time.Second)
+				}
+				b.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} }
+				b.refresh(t, handle, map[bool]string{true: "session-expired", false: "store-unavailable"}[c.sent])
+			})
+		})
+	}
+}
+
+// The replica of a note is looked for once, however many come upon it, and after that the
+// token is sent by one.
+func TestSenderAwayForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, r := newSeenFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		a.store.down.Store(true)
+		r.all(false)
+		for range 100 {
+			b.refresh(t, handle, "store-unavailable")
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if n := r.asked(); n != 11 {
+			t.Errorf("looked %d times", n)
+		}
+		b.helseID.valid = "rt-0" // it never saw the first request
+		for range 3 {
+			b.refresh(t, handle, "")
+		}
+	})
+}
+
+// A sender that nobody could see is not taken for dead for not being seen.
+func TestSenderUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _ := newSeenFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := b.active(t)
+		b.store.full.Store(true)
+		b.refresh(t, handle, "store-unavailable")
+		for range 30 {
+			a.refresh(t, handle, "store-unavailable")
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// Who looks for the sender of a note says nothing of the one after it.
+func TestSenderOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, r := newSeenFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		r.all(false)
+		b.refresh(t, handle, "store-unavailable")
+		time.Sleep(5 * time.Second)
+		key := store.Key{Kind: "spent", ID: b.ID(handle)}
+		e, err := b.store.Memory.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var note map[string]any
+		if err := json.Unmarshal(e.Value, &note); err != nil {
+			t.Fatal(err)
+		}
+		note["by"], note["from"] = "another", ""
+		value, err := json.Marshal(note)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.store.Memory.Put(t.Context(), key, value, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second)
+		b.refresh(t, handle, "store-unavailable")
+	})
+}
+
+// A replica that dies with a code it has used leaves a log-in that nobody can finish:
+// ten seconds after the callback came again, whoever waits hears of it.
+func TestFinishCutOffSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, r := newSeenFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle, _, browser, state := a.pending(t, session.Begin{})
+		goOn := make(chan struct{})
+		a.helseID.exchange = func() error { <-goOn; return errDown }
+		gone := make(chan error)
+		go func() { gone <- a.Finish(t.Context(), own(state, browser)) }()
+		synctest.Wait()
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		time.Sleep(time.Minute)
+		if s, err := b.Status(t.Context(), handle, "", 0); err != nil || s.State != session.Pending {
+			t.Errorf("%v, %v of a log-in that is being finished", s.State, err)
+		}
+		r.all(false)
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		begun := time.Now()
+		if s, err := b.Status(t.Context(), handle, "", time.Minute); err != nil || s.State != session.Failed {
+			t.Errorf("%v, %v", s.State, err)
+		}
+		if took := time.Since(begun); took != 10*time.Second {
+			t.Errorf("known after %v", took)
+		}
+		close(goOn)
+		if err := <-gone; err == nil {
+			t.Error("a log-in that had failed was finished")
+		}
+	})
+}
+
+// A replica is there until it has written what it could.
+func TestAttendsToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, r := newSeenFleet(t)
+		defer b.Close()
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		synctest.Wait()
+		a.store.full.Store(false)
+		wrote := false
+		a.store.change = func(key store.Key) {
+			wrote = true
+			if r.count() != 1 {
+				t.Error("it left before it wrote", key.Kind)
+			}
+		}
+		a.Close()
+		if !wrote || r.count() != 0 {
+			t.Errorf("wrote: %v; %d are there", wrote, r.count())
+		}
+	})
+}
