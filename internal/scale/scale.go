@@ -2,7 +2,7 @@
 // and of that store: from ten pods to ten thousand.
 //
 // There are two models of the same thing. [Simulate] plays a fleet, call by call, as
-// the rooms behave: internal/session (shared.go, session.go, refresh.go, idle.go),
+// the rooms behave: internal/session (follow.go, use.go, refresh.go, spent.go, idle.go),
 // internal/tokencache (entry.go, shared.go) and internal/store (redislock.go,
 // redishub.go). [Predict] has formulas, for fleets that are too large to be played.
 // The tests compare the two with each other, and the first with a real fleet.

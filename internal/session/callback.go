@@ -219,14 +219,6 @@ func (r *record) fresh(p helseid.Person, pushed time.Time) error {
 	return nil
 }
 
-// drop has a refresh token revoked that no session holds. When HelseID can't be
-// told, it runs out by itself.
-func (m *Manager) drop(ctx context.Context, refreshToken string) {
-	if refreshToken != "" {
-		_ = m.o.HelseID.Revoke(ctx, refreshToken)
-	}
-}
-
 // activate makes a pending session active for the person who logged in. One that
 // was ended, or finished by another callback, meanwhile stays as it is.
 func (r *record) activate(p helseid.Person, login *helseid.Login, now time.Time) error {

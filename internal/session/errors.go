@@ -22,6 +22,9 @@ const (
 	codeDraining = "draining"
 )
 
+// tryAgain is what an EPJ is told to wait.
+const tryAgain = 2 * time.Second
+
 // Error is a refusal of this room. It is stored with a session that failed, so
 // its fields hold nothing secret and nothing of a person.
 type Error struct {

@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// pendingLimit is how many log-ins may begin within one PendingLifetime: each
+// takes about a kilobyte, and beginning one costs nothing.
+const pendingLimit = 10_000
+
 // beginnings remembers when the last log-ins began, and so whether one more may.
 // The zero value is ready.
 type beginnings struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"sfm-sidecar/internal/helseid"
@@ -88,14 +89,6 @@ func (r *record) problem(now time.Time) *Error {
 // runOut is why a session ended whose refresh token has come to its end.
 const runOut = "the log-in at HelseID has run out"
 
-// nextLook is when a session is looked at: after d, or when its log-in ends by itself.
-func (r *record) nextLook(now time.Time, d time.Duration) time.Duration {
-	if r.Expires.IsZero() {
-		return d
-	}
-	return min(d, max(r.Expires.Sub(now), 0)+lookLate)
-}
-
 // stateAt is the state at now: time itself fails a pending log-in and ends an
 // active session.
 func (r *record) stateAt(now time.Time) State {
@@ -143,6 +136,17 @@ func usedKey(id string) store.Key    { return store.Key{Kind: KindUsed, ID: id} 
 func Lives(entry []byte) bool {
 	r := new(record)
 	return json.Unmarshal(entry, r) == nil && r.usable(time.Now()) == nil
+}
+
+// decoded is a record as last read, so that a call on a warm session costs no
+// decoding.
+type decoded struct {
+	version uint64
+	record  *record
+	touched atomic.Int64 // Unix nanoseconds
+	called  atomic.Int64 // likewise; where the store is shared
+	// followed is set while the store tells of changes, see [Manager.known].
+	followed atomic.Pointer[following]
 }
 
 // read returns the record of a session, which must not be modified.

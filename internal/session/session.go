@@ -21,8 +21,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
-	"strconv"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -34,21 +32,11 @@ import (
 const (
 	// PendingLifetime is how long a person has to finish a log-in.
 	PendingLifetime = 10 * time.Minute
-	// pendingLimit is how many log-ins may begin within one PendingLifetime: each
-	// takes about a kilobyte, and beginning one costs nothing.
-	pendingLimit = 10_000
 	// remembered is how long an ended session is known as expired.
 	remembered = 24 * time.Hour
 	// exchangeLimit bounds a call to HelseID that must not end with its caller:
 	// its answer may carry the only copy of a rotated refresh token.
 	exchangeLimit = 130 * time.Second
-	// touchEvery is how often, at most, a session's use is written down; more
-	// often where sessions end sooner, see [Manager.touch].
-	touchEvery = time.Minute
-	// touchAgain is when a use is written down that a shared store did not take.
-	touchAgain = 5 * time.Second
-	// lookLate is how long after its end a log-in is looked at, so that it has ended.
-	lookLate = 100 * time.Millisecond
 	// decodedSessions is the default of Options.Decoded.
 	decodedSessions = 10_000
 )
@@ -143,17 +131,6 @@ type Manager struct {
 	leave   func()      // ends that; nil where it does not attend
 }
 
-// decoded is a record as last read, so that a call on a warm session costs no
-// decoding.
-type decoded struct {
-	version uint64
-	record  *record
-	touched atomic.Int64 // Unix nanoseconds
-	called  atomic.Int64 // likewise; where the store is shared
-	// followed is set while the store tells of changes, see [Manager.known].
-	followed atomic.Pointer[following]
-}
-
 // New returns a Manager. Its end is [Manager.Close].
 func New(o Options) (*Manager, error) {
 	if o.Store == nil || o.HelseID == nil {
@@ -208,82 +185,6 @@ func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, 
 		return Session{}, err
 	}
 	return Session{ID: id, PID: d.record.Person.PID, Tenants: d.record.Tenants}, nil
-}
-
-// touch notes that the session is in use, or ends it when it was idle too long.
-// The note is an entry of its own: writing the record here could undo a refresh
-// that stores a new token at the same moment. What another replica noted just now is
-// not noted again.
-func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
-	now, every := time.Now(), m.noteEvery()
-	if now.Sub(time.Unix(0, d.touched.Load())) < every {
-		return nil
-	}
-	if !m.o.Shared {
-		return m.noteUse(ctx, id, d, now)
-	}
-	_, err := patiently(ctx, m, func(ctx context.Context) (none struct{}, err error) { return none, m.noteUse(ctx, id, d, now) })
-	if storeDown(err) {
-		// Whoever has a good token goes on; it is noted when the store is back.
-		d.touched.Store(now.Add(touchAgain - every).UnixNano())
-		return nil
-	}
-	if err == nil {
-		m.watchToo(id, d.record)
-	}
-	return err
-}
-
-// noteEvery is how often, at most, a session's use is written down.
-func (m *Manager) noteEvery() time.Duration { return min(touchEvery, m.o.Idle/10) }
-
-// noteUse is touch, when it is due.
-func (m *Manager) noteUse(ctx context.Context, id string, d *decoded, now time.Time) error {
-	age, err := m.unusedFor(ctx, id)
-	if err == nil && age >= m.noteEvery() {
-		age, err = 0, m.markUsed(ctx, id)
-	}
-	if err == nil {
-		d.touched.Store(now.Add(-age).UnixNano())
-	}
-	return err
-}
-
-// unusedFor is how old the note is that an active session was used. One that was idle
-// too long is ended, and the error is the refusal that says so.
-func (m *Manager) unusedFor(ctx context.Context, id string) (time.Duration, error) {
-	e, err := m.o.Store.Get(ctx, usedKey(id))
-	if errors.Is(err, store.ErrMissing) {
-		return 0, m.dismiss(ctx, id, unused)
-	}
-	if err != nil {
-		return 0, storeError(err)
-	}
-	return m.noteAge(e), nil
-}
-
-// noteAge is how old a note of use is; one of which that is not known, because an older
-// sidecar wrote it, or a clock is wrong, is as old as one can be.
-func (m *Manager) noteAge(e store.Entry) time.Duration {
-	at, err := strconv.ParseInt(string(e.Value), 10, 64)
-	age := m.o.Now().Sub(time.UnixMilli(at))
-	if err != nil || age < 0 || age > m.o.Idle {
-		return m.o.Idle
-	}
-	return age
-}
-
-// markUsed notes a use, and when, where others may ask. An active session without the
-// note was unused too long, so it is written before the session becomes active.
-func (m *Manager) markUsed(ctx context.Context, id string) error {
-	var at []byte
-	if m.o.Shared {
-		at = strconv.AppendInt(nil, m.o.Now().UnixMilli(), 10)
-	}
-	if err := m.o.Store.Put(ctx, usedKey(id), at, m.o.Idle); err != nil {
-		return storeError(err)
-	}
-	return nil
 }
 
 // now is the time that is compared with those in records. Replicas agree on it, whatever

@@ -3,12 +3,8 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
-	"errors"
 	"sync"
 	"time"
-
-	"sfm-sidecar/internal/store"
 )
 
 // A replica that dies in the middle of an exchange leaves a note with its name. Whether
@@ -23,32 +19,6 @@ const (
 	// lookEvery is how often it is looked for meanwhile.
 	lookEvery = time.Second
 )
-
-// vigils are the notes whose replica is being looked for. The zero value is ready.
-type vigils struct {
-	mu   sync.Mutex // guards open
-	open map[string]bool
-}
-
-// begin says whether nobody here looks for the replica of a note yet.
-func (v *vigils) begin(note string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.open[note] {
-		return false
-	}
-	if v.open == nil {
-		v.open = make(map[string]bool)
-	}
-	v.open[note] = true
-	return true
-}
-
-func (v *vigils) end(note string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.open, note)
-}
 
 // attend has this replica known by its name.
 func (m *Manager) attend() {
@@ -105,19 +75,28 @@ func (m *Manager) away(replica string) bool {
 	return !there && err == nil
 }
 
-// giveUp writes into a note, unless it is another by now, that its sender is away.
-func (m *Manager) giveUp(ctx context.Context, id, by string) error {
-	e, err := m.o.Store.Get(ctx, spentKey(id))
-	if errors.Is(err, store.ErrMissing) {
-		return nil
+// vigils are the notes whose replica is being looked for. The zero value is ready.
+type vigils struct {
+	mu   sync.Mutex // guards open
+	open map[string]bool
+}
+
+// begin says whether nobody here looks for the replica of a note yet.
+func (v *vigils) begin(note string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.open[note] {
+		return false
 	}
-	if err != nil {
-		return err
+	if v.open == nil {
+		v.open = make(map[string]bool)
 	}
-	n := new(spentNote)
-	if err := json.Unmarshal(e.Value, n); err != nil || n.By != by {
-		return err
-	}
-	n.Away = true
-	return m.putSpent(ctx, id, *n, e.Version)
+	v.open[note] = true
+	return true
+}
+
+func (v *vigils) end(note string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.open, note)
 }
