@@ -100,9 +100,9 @@ func (b *background) lastRefreshes() {
 	}
 }
 
-// patiently asks the store something that the caller could do without: one that is slow
+// askBriefly asks the store something that the caller could do without: one that is slow
 // is not in the way of a call whose token is at hand. What was asked goes on.
-func patiently[T any](ctx context.Context, m *Manager, ask func(context.Context) (T, error)) (T, error) {
+func askBriefly[T any](ctx context.Context, m *Manager, ask func(context.Context) (T, error)) (T, error) {
 	type answer struct {
 		what T
 		err  error

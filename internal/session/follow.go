@@ -16,49 +16,49 @@ const (
 	// person's calls go to many replicas, each would subscribe, be told of one change, and
 	// not be called before that.
 	followedLife = time.Minute
-	// leftAlone is how long a call is not made to ask a store that failed for another.
-	leftAlone = time.Second
+	// trustedLife is how long a call is not made to ask a store that failed for another.
+	trustedLife = time.Second
 )
 
-// known is read for the way of a call: a record that is called often and did not change
-// costs no call of a shared store, and one that was good is used on while the store is
-// down. Its tokens run out by themselves, and no other is to be had until the store is
-// back.
-func (m *Manager) known(ctx context.Context, id string) (*decoded, error) {
+// recordForCall is read for the way of a call: a record that is called often and did not
+// change costs no call of a shared store, and one that was good is used on while the store
+// is down.
+func (m *Manager) recordForCall(ctx context.Context, id string) (*decoded, error) {
 	if !m.o.Shared {
 		return m.read(ctx, id)
 	}
-	ask := m.meet
+	ask := m.readOnce
 	before, ok := m.decoded.Get(id)
-	if ok && before.again() {
-		ask = m.follow
+	if ok && before.noteCall() {
+		ask = m.readAndFollow
 	}
 	if ok && before.current() {
 		return before, nil
 	}
 	if !ok || before.record.usable(m.now()) != nil {
-		return m.meet(ctx, id)
+		return m.readOnce(ctx, id)
 	}
-	held := before.followed.Load()
-	d, err := patiently(ctx, m, func(ctx context.Context) (*decoded, error) { return ask(ctx, id) })
+	outdated := before.followed.Load()
+	d, err := askBriefly(ctx, m, func(ctx context.Context) (*decoded, error) { return ask(ctx, id) })
 	if storeDown(err) {
-		before.leave(held)
+		before.trust(outdated)
 		return before, nil
 	}
 	return d, err
 }
 
-// meet reads a record for this call alone.
-func (m *Manager) meet(ctx context.Context, id string) (*decoded, error) {
+// readOnce reads a record for this call alone, and is told of no change.
+func (m *Manager) readOnce(ctx context.Context, id string) (*decoded, error) {
 	d, err := m.read(ctx, id)
 	if err == nil {
-		d.again()
+		d.noteCall()
 	}
 	return d, err
 }
 
-// follow reads a record and, if its session may be used, is told of its changes from then on.
-func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
+// readAndFollow reads a record and, if its session may be used, is told of its changes from
+// then on.
+func (m *Manager) readAndFollow(ctx context.Context, id string) (*decoded, error) {
 	// Watched before it is read: a change between the two is not missed.
 	changed, stop, err := m.o.Store.Watch(context.WithoutCancel(ctx), sessionKey(id))
 	if err != nil {
@@ -80,13 +80,14 @@ func (m *Manager) follow(ctx context.Context, id string) (*decoded, error) {
 	return d, nil
 }
 
-// following is a record of which the store tells changes.
+// following is why a record is believed without being read again.
 type following struct {
-	changed <-chan struct{}
-	stop    func()
-	until   time.Time
+	changed <-chan struct{} // closed when the store tells of a change; nil if it tells of none
+	stop    func()          // of the telling
+	until   time.Time       // when it is read again in any case
 }
 
+// followBy has f say from now on whether the record is current; what said so before ends.
 func (d *decoded) followBy(f *following) {
 	if before := d.followed.Swap(f); before != nil {
 		before.stop()
@@ -109,17 +110,17 @@ func (d *decoded) current() bool {
 	}
 }
 
-// again notes a call, and says whether there was another just before.
-func (d *decoded) again() bool {
+// noteCall notes a call, and says whether there was another just before.
+func (d *decoded) noteCall() bool {
 	now := time.Now()
 	return now.Sub(time.Unix(0, d.called.Swap(now.UnixNano()))) < followedLife
 }
 
-// leave believes a record for a moment without being told of changes, unless it was
+// trust believes a record for a moment without being told of changes, unless it was
 // found to be current meanwhile: not every call shall wait for a store that says
 // nothing.
-func (d *decoded) leave(held *following) {
-	if d.followed.CompareAndSwap(held, &following{stop: func() {}, until: time.Now().Add(leftAlone)}) && held != nil {
-		held.stop()
+func (d *decoded) trust(outdated *following) {
+	if d.followed.CompareAndSwap(outdated, &following{stop: func() {}, until: time.Now().Add(trustedLife)}) && outdated != nil {
+		outdated.stop()
 	}
 }

@@ -145,7 +145,7 @@ type decoded struct {
 	record  *record
 	touched atomic.Int64 // Unix nanoseconds
 	called  atomic.Int64 // likewise; where the store is shared
-	// followed is set while the store tells of changes, see [Manager.known].
+	// followed is set while the store tells of changes, see [Manager.recordForCall].
 	followed atomic.Pointer[following]
 }
 

@@ -171,7 +171,7 @@ type Session struct {
 // Everything but an active session is an [*Error].
 func (m *Manager) ByHandle(ctx context.Context, handle, owner string) (Session, error) {
 	id := m.ID(handle)
-	d, err := m.known(ctx, id)
+	d, err := m.recordForCall(ctx, id)
 	if err != nil {
 		return Session{}, err
 	}

@@ -29,7 +29,7 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 	if !m.o.Shared {
 		return m.noteUse(ctx, id, d, now)
 	}
-	_, err := patiently(ctx, m, func(ctx context.Context) (none struct{}, err error) { return none, m.noteUse(ctx, id, d, now) })
+	_, err := askBriefly(ctx, m, func(ctx context.Context) (none struct{}, err error) { return none, m.noteUse(ctx, id, d, now) })
 	if storeDown(err) {
 		// Whoever has a good token goes on; it is noted when the store is back.
 		d.touched.Store(now.Add(touchAgain - every).UnixNano())
