@@ -52,7 +52,7 @@ var (
 	// it is woken, listens anew, and asks (counted as obtained).
 	refused  = Ops{Obtains: 2, Subscribes: 1}
 	wokenFor = Ops{Messages: 1, Unsubscribes: 1, Subscribes: 1}
-	// session.(*Manager).Refresh and markSpent: record, note of use, note of the token
+	// session.(*Manager).Refresh and noteSpent: record, note of use, note of the token
 	// that is sent, read and written, and the record once more, before; and, in rotate, the
 	// record read and written.
 	beforeSent = Ops{Gets: 4, Puts: 1}

@@ -65,7 +65,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 type spending struct {
 	id, token string
 	hold      store.Hold
-	mark      string // of the note that the token is sent; "" where none is needed
+	note      string // tells the note that the token is sent from others; "" where none is needed
 }
 
 // lost says that others may have the lock.
@@ -73,7 +73,7 @@ func (s *spending) lost() bool { return errors.Is(context.Cause(s.hold.Context()
 
 // refresh spends a refresh token that nobody has spent yet.
 func (m *Manager) refresh(ctx context.Context, s spending, r helseid.Request) (*helseid.Grant, error) {
-	if err := m.markSpent(ctx, &s); err != nil {
+	if err := m.noteSpent(ctx, &s); err != nil {
 		return nil, err
 	}
 	grant, err := m.spend(ctx, &s, r)
@@ -83,7 +83,7 @@ func (m *Manager) refresh(ctx context.Context, s spending, r helseid.Request) (*
 		}
 	}
 	if grant == nil || grant.RefreshToken == "" || grant.RefreshToken == s.token {
-		m.unmark(s) // it is as good as before, or HelseID has said that it is not
+		m.removeSpentNote(s) // it is as good as before, or HelseID has said that it is not
 	}
 	return m.judge(ctx, &s, grant, err)
 }
@@ -154,7 +154,7 @@ func (m *Manager) judge(ctx context.Context, s *spending, g *helseid.Grant, err 
 		return g, nil
 	}
 	if a, ok := errors.AsType[answer](err); ok && a.InvalidGrant() {
-		if err := m.still(ctx, s); err != nil {
+		if err := m.checkUnreplaced(ctx, s); err != nil {
 			return nil, err
 		}
 		return nil, m.expire(ctx, s.id, "HelseID no longer accepts the log-in")

@@ -41,9 +41,9 @@ type spentNote struct {
 	Away  bool      `json:"away,omitempty"` // the replica was looked for and not found
 }
 
-// markSpent writes down that a refresh token is about to be sent, or refuses one that
+// noteSpent writes down that a refresh token is about to be sent, or refuses one that
 // was sent already.
-func (m *Manager) markSpent(ctx context.Context, s *spending) error {
+func (m *Manager) noteSpent(ctx context.Context, s *spending) error {
 	if !m.o.Shared {
 		return nil
 	}
@@ -53,46 +53,46 @@ func (m *Manager) markSpent(ctx context.Context, s *spending) error {
 	}
 	n := spentNote{Token: m.ID(s.token), By: rand.Text(), From: m.signature(), Sent: m.o.Now()}
 	before := new(spentNote)
-	if err == nil && json.Unmarshal(e.Value, before) == nil && before.Token == n.Token && before.guards(n.Sent) {
-		return m.ask(ctx, s, *before, e.Version)
+	if err == nil && json.Unmarshal(e.Value, before) == nil && before.Token == n.Token && before.forbidsSending(n.Sent) {
+		return m.refuseSpent(ctx, s, *before, e.Version)
 	}
-	if err = m.putSpent(ctx, s.id, n, e.Version); err == nil && s.lost() {
+	if err = m.putSpentNote(ctx, s.id, n, e.Version); err == nil && s.lost() {
 		err = store.ErrLost
 	}
-	s.mark = n.By
+	s.note = n.By
 	if err == nil {
-		err = m.still(ctx, s)
+		err = m.checkUnreplaced(ctx, s)
 	}
 	if err != nil {
-		m.unmark(*s) // it may stand there, and the token was not sent
+		m.removeSpentNote(*s) // it may stand there, and the token was not sent
 		return asStoreError(err)
 	}
 	return nil
 }
 
-// guards says whether the token of a note may not be sent yet: its sender must be away, or
-// have been asked, which is done no earlier than spentLife after it was sent.
-func (n *spentNote) guards(now time.Time) bool {
+// forbidsSending says whether the token of a note may not be sent yet: its sender must be
+// away, or have been asked, which is done no earlier than spentLife after it was sent.
+func (n *spentNote) forbidsSending(now time.Time) bool {
 	return !n.Away && (!n.asked(now) || now.Sub(n.Asked) < answerTime)
 }
 
 func (n *spentNote) asked(now time.Time) bool { return now.Sub(n.Asked) < askedLife }
 
-// ask is the refusal of a token that may not be sent. It has its sender looked for, and
-// puts the question to it where that is due.
-func (m *Manager) ask(ctx context.Context, s *spending, n spentNote, version uint64) error {
-	m.whenAway(n.By, n.From, func(ctx context.Context) error { return m.giveUp(ctx, s.id, n.By) })
+// refuseSpent is the refusal of a token that may not be sent. It has its sender looked for,
+// and puts the question to it where that is due.
+func (m *Manager) refuseSpent(ctx context.Context, s *spending, n spentNote, version uint64) error {
+	m.whenAway(n.By, n.From, func(ctx context.Context) error { return m.noteAway(ctx, s.id, n.By) })
 	if now := m.o.Now(); now.Sub(n.Sent) >= spentLife && !n.asked(now) {
 		n.Asked = now
-		if err := m.putSpent(ctx, s.id, n, version); err != nil {
+		if err := m.putSpentNote(ctx, s.id, n, version); err != nil {
 			return storeError(err)
 		}
 	}
 	return &Error{Kind: codeStore, Text: "the log-in is being renewed by another replica, which could not store the outcome yet", after: tryAgain}
 }
 
-// giveUp writes into a note, unless it is another by now, that its sender is away.
-func (m *Manager) giveUp(ctx context.Context, id, by string) error {
+// noteAway writes into a note, unless it is another by now, that its sender is away.
+func (m *Manager) noteAway(ctx context.Context, id, by string) error {
 	e, err := m.o.Store.Get(ctx, spentKey(id))
 	if errors.Is(err, store.ErrMissing) {
 		return nil
@@ -105,13 +105,13 @@ func (m *Manager) giveUp(ctx context.Context, id, by string) error {
 		return err
 	}
 	n.Away = true
-	return m.putSpent(ctx, id, *n, e.Version)
+	return m.putSpentNote(ctx, id, *n, e.Version)
 }
 
-// putSpent writes a note in the place of the one that was read. So of two who believe
+// putSpentNote writes a note in the place of the one that was read. So of two who believe
 // that they have the lock one can; and since it looks at the session again after that, no
 // lock is needed for a token to be sent by one alone.
-func (m *Manager) putSpent(ctx context.Context, id string, n spentNote, version uint64) error {
+func (m *Manager) putSpentNote(ctx context.Context, id string, n spentNote, version uint64) error {
 	value, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("encoding a note: %w", err)
@@ -119,10 +119,10 @@ func (m *Manager) putSpent(ctx context.Context, id string, n spentNote, version 
 	return m.o.Store.PutIf(ctx, spentKey(id), value, remembered, version)
 }
 
-// still is nil while the session has the refresh token that is being spent. Another may
-// have taken its place: of who loses the lock, or finds a store that forgot what it was
-// told last.
-func (m *Manager) still(ctx context.Context, s *spending) error {
+// checkUnreplaced is nil while the session has the refresh token that is being spent.
+// Another may have taken its place: of who loses the lock, or finds a store that forgot
+// what it was told last.
+func (m *Manager) checkUnreplaced(ctx context.Context, s *spending) error {
 	d, err := m.read(ctx, s.id)
 	if err != nil {
 		return err
@@ -136,10 +136,10 @@ func (m *Manager) still(ctx context.Context, s *spending) error {
 	return nil
 }
 
-// unmark removes a note of this process: the token may be sent again. While the store
-// is down that waits.
-func (m *Manager) unmark(s spending) {
-	if s.mark == "" {
+// removeSpentNote removes a note of this process: the token may be sent again. While the
+// store is down that waits.
+func (m *Manager) removeSpentNote(s spending) {
+	if s.note == "" {
 		return
 	}
 	remove := func(ctx context.Context) error {
@@ -151,7 +151,7 @@ func (m *Manager) unmark(s spending) {
 			return err
 		}
 		n := new(spentNote)
-		if json.Unmarshal(e.Value, n) == nil && n.By != s.mark {
+		if json.Unmarshal(e.Value, n) == nil && n.By != s.note {
 			return nil
 		}
 		return m.o.Store.Delete(ctx, spentKey(s.id))
