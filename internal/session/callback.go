@@ -64,8 +64,8 @@ type unanswered struct{ error }
 // Unwrap returns the failure.
 func (e *unanswered) Unwrap() error { return e.error }
 
-// waits makes an error unanswered where trying again may end otherwise.
-func waits(err error) error {
+// asUnanswered makes an error unanswered where trying again may end otherwise.
+func asUnanswered(err error) error {
 	r, ok := errors.AsType[refusal](err)
 	if ok && (r.Code() == "helseid-unavailable" || r.Code() == codeLimit || r.Code() == codeStore) {
 		return &unanswered{err}
@@ -80,7 +80,7 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 		return a, err
 	}
 	if !a.Used.IsZero() {
-		return a, m.again(ctx, a)
+		return a, m.refuseUsed(ctx, a)
 	}
 	if c.Own != (a.Browser != "") || c.Own && !equal(a.Browser, m.ID(c.Browser)) {
 		return a, loginFailed("browser-changed", "the answer came with another browser than the one that began")
@@ -106,9 +106,9 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	return a, nil
 }
 
-// again refuses a state that was used. A log-in that is still pending when nobody can be
-// exchanging its code any more, or when who did that is away, was cut off.
-func (m *Manager) again(ctx context.Context, a attempt) error {
+// refuseUsed refuses a state that was used. A log-in that is still pending when nobody can
+// be exchanging its code any more, or when who did that is away, was cut off.
+func (m *Manager) refuseUsed(ctx context.Context, a attempt) error {
 	if m.now().Sub(a.Used) < spentLife {
 		m.whenAway(a.Session, a.From, func(ctx context.Context) error { return m.cutOff(ctx, a.Session) })
 		return errReplayed()
@@ -159,7 +159,7 @@ func (m *Manager) putAttempt(ctx context.Context, state string, a attempt) error
 func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 	d, err := m.read(ctx, a.Session)
 	if err != nil {
-		return waits(err)
+		return asUnanswered(err)
 	}
 	if err := d.record.awaits(m.now(), errReplayed()); err != nil {
 		return err
@@ -171,11 +171,11 @@ func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 		a.Login, err = m.o.HelseID.Exchange(ctx, helseid.CodeGrant{Code: c.Code, Verifier: a.Verifier, RedirectURI: a.RedirectURI})
 	}
 	if err != nil {
-		return fmt.Errorf("exchanging the code: %w", waits(err))
+		return fmt.Errorf("exchanging the code: %w", asUnanswered(err))
 	}
 	person, err := m.o.HelseID.VerifyIDToken(ctx, a.Login.IDToken, a.Nonce)
-	if err = waits(err); err == nil {
-		err = waits(m.admit(ctx, a, person))
+	if err = asUnanswered(err); err == nil {
+		err = asUnanswered(m.admit(ctx, a, person))
 	}
 	if err != nil && !errors.As(err, new(*unanswered)) {
 		m.drop(ctx, a.Login.RefreshToken)

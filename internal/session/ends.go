@@ -2,8 +2,8 @@ package session
 
 import "time"
 
-// note remembers when a log-in ends, as far as its record says, for [Manager.NearestEnd].
-func (m *Manager) note(id string, r *record) {
+// noteEnd remembers when a log-in ends, as far as its record says, for [Manager.NearestEnd].
+func (m *Manager) noteEnd(id string, r *record) {
 	b := m.background
 	b.mu.Lock()
 	defer b.mu.Unlock()

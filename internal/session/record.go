@@ -168,7 +168,7 @@ func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
 	}
 	d := &decoded{version: e.Version, record: r}
 	m.remember(id, d)
-	m.note(id, r)
+	m.noteEnd(id, r)
 	if ok && before.record.State == Active && r.State != Active {
 		m.gone(id) // another replica ended it
 	}
@@ -207,7 +207,7 @@ func (m *Manager) write(ctx context.Context, id string, r *record, t terms) erro
 	if err != nil {
 		return storeError(err)
 	}
-	m.note(id, r)
+	m.noteEnd(id, r)
 	if m.o.Shared && r.State == Active {
 		m.remember(id, &decoded{record: r}) // of no version: good only while the store is down
 	} else {
