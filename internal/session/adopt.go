@@ -27,7 +27,7 @@ func (m *Manager) Adopt(ctx context.Context, refreshToken string, b Begin) (hand
 	}
 	handle, err = m.adopt(ctx, login, b)
 	if err != nil {
-		m.drop(ctx, grant.RefreshToken)
+		m.revokeNow(ctx, grant.RefreshToken)
 	}
 	return handle, err
 }

@@ -178,7 +178,7 @@ func (m *Manager) finish(ctx context.Context, a *attempt, c Callback) error {
 		err = asUnanswered(m.admit(ctx, a, person))
 	}
 	if err != nil && !errors.As(err, new(*unanswered)) {
-		m.drop(ctx, a.Login.RefreshToken)
+		m.revokeNow(ctx, a.Login.RefreshToken)
 	}
 	return err
 }

@@ -170,7 +170,7 @@ func (m *Manager) read(ctx context.Context, id string) (*decoded, error) {
 	m.remember(id, d)
 	m.noteEnd(id, r)
 	if ok && before.record.State == Active && r.State != Active {
-		m.gone(id) // another replica ended it
+		m.forget(id) // another replica ended it
 	}
 	return d, nil
 }
@@ -264,11 +264,11 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (las
 		r.end(problem)
 		return nil
 	})
-	m.gone(id)
+	m.forget(id)
 	if err != nil {
 		return last, err
 	}
-	m.tell(id)
+	m.tellOthers(id)
 	// What is left of these runs out by itself, and says nothing of a session that ended.
 	_ = m.o.Store.Delete(ctx, usedKey(id))
 	if m.o.Shared {
@@ -277,8 +277,8 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (las
 	return last, nil
 }
 
-// gone forgets what this process has of a session that ended.
-func (m *Manager) gone(id string) {
+// forget drops what this process has of a session that ended.
+func (m *Manager) forget(id string) {
 	m.unwatch(id)
 	if m.o.Ended != nil {
 		m.o.Ended(id)

@@ -43,7 +43,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 	defer done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeLimit)
 	defer cancel()
-	if err := m.save(ctx, id, hold.Fence()); err != nil {
+	if err := m.saveUnsaved(ctx, id, hold.Fence()); err != nil {
 		return nil, err
 	}
 	d, err := m.read(ctx, id)
@@ -110,7 +110,7 @@ func (m *Manager) rotate(ctx context.Context, s *spending, g *helseid.Grant) err
 		return errors.Join(err, m.o.HelseID.Revoke(ctx, g.RefreshToken))
 	}
 	if m.o.Shared && storeDown(err) {
-		m.keep(s.id, n)
+		m.saveLater(s.id, n)
 	}
 	return err
 }

@@ -49,9 +49,9 @@ func (m *Manager) revokeLater(refreshToken string) {
 	}
 }
 
-// drop has a refresh token revoked that no session holds. When HelseID can't be
+// revokeNow has a refresh token revoked that no session holds. When HelseID can't be
 // told, it runs out by itself.
-func (m *Manager) drop(ctx context.Context, refreshToken string) {
+func (m *Manager) revokeNow(ctx context.Context, refreshToken string) {
 	if refreshToken != "" {
 		_ = m.o.HelseID.Revoke(ctx, refreshToken)
 	}

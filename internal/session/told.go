@@ -6,9 +6,9 @@ import "context"
 // nothing: who hears it forgets what it holds, and the next call reads the store. Who
 // does not hear it finds out then, too, or when it looks whether anybody uses the session.
 
-// tell has the other replicas told that a session ended, while nobody waits. The end of
+// tellOthers has the other replicas told that a session ended, while nobody waits. The end of
 // the Manager waits for it, as long as the store lets it take.
-func (m *Manager) tell(id string) {
+func (m *Manager) tellOthers(id string) {
 	if m.o.Teller == nil {
 		return
 	}

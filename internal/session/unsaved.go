@@ -10,9 +10,9 @@ import (
 // A successor of a refresh token that the store did not take stays in memory, and is
 // written as soon as that works again.
 
-// keep has a refresh token written as soon as the store takes it. Meanwhile nobody
+// saveLater has a refresh token written as soon as the store takes it. Meanwhile nobody
 // refreshes the session.
-func (m *Manager) keep(id string, n successor) {
+func (m *Manager) saveLater(id string, n successor) {
 	m.unsaved.put(id, n)
 	m.keepTrying(remembered, func(ctx context.Context) error {
 		hold, err := m.o.Store.Lock(ctx, store.Key{Kind: KindRefresh, ID: id})
@@ -20,7 +20,7 @@ func (m *Manager) keep(id string, n successor) {
 			return err
 		}
 		defer hold.Release()
-		err = m.save(ctx, id, hold.Fence())
+		err = m.saveUnsaved(ctx, id, hold.Fence())
 		if storeDown(err) {
 			return err
 		}
@@ -28,9 +28,9 @@ func (m *Manager) keep(id string, n successor) {
 	})
 }
 
-// save writes what this process could not write before. It is called with the lock
+// saveUnsaved writes what this process could not write before. It is called with the lock
 // for refreshes held. An error of a session that has ended is not its business.
-func (m *Manager) save(ctx context.Context, id string, fence uint64) error {
+func (m *Manager) saveUnsaved(ctx context.Context, id string, fence uint64) error {
 	n, ok := m.unsaved.get(id)
 	if !ok {
 		return nil
@@ -39,7 +39,7 @@ func (m *Manager) save(ctx context.Context, id string, fence uint64) error {
 	if storeDown(err) {
 		return err
 	}
-	m.unsaved.put(id, successor{})
+	m.unsaved.remove(id)
 	if err != nil { // it has ended
 		m.revokeLater(n.token)
 	}
@@ -68,16 +68,17 @@ func (u *unsaved) get(id string) (successor, bool) {
 	return n, ok
 }
 
-// put keeps a token; the zero one removes what is kept.
 func (u *unsaved) put(id string, n successor) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if n.token == "" {
-		delete(u.tokens, id)
-		return
-	}
 	if u.tokens == nil {
 		u.tokens = make(map[string]successor)
 	}
 	u.tokens[id] = n
+}
+
+func (u *unsaved) remove(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.tokens, id)
 }
