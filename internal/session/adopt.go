@@ -50,7 +50,7 @@ func (m *Manager) adopt(ctx context.Context, login *helseid.Login, b Begin) (han
 	}
 	err = m.write(ctx, id, r, terms{})
 	if err == nil || storeDown(err) { // which may have taken it
-		m.watch(id, r.nextLook(now, m.o.Idle))
+		m.scheduleLook(id, r.nextLook(now, m.o.Idle))
 	}
 	if err != nil {
 		return "", err

@@ -31,26 +31,26 @@ type background struct {
 	mu      sync.Mutex // guards what follows
 	closing bool       // no refresh begins any more
 	queued  int
-	idle    map[string]*time.Timer // by session
+	looks   map[string]*time.Timer // that are to come, by session
 	ends    map[string]time.Time   // when log-ins end, by session
 }
 
 func newBackground() *background {
 	ctx, stop := context.WithCancel(context.Background())
-	return &background{ctx: ctx, stop: stop, turn: make(chan struct{}, revokeAtOnce), idle: map[string]*time.Timer{}, ends: map[string]time.Time{}}
+	return &background{ctx: ctx, stop: stop, turn: make(chan struct{}, revokeAtOnce), looks: map[string]*time.Timer{}, ends: map[string]time.Time{}}
 }
 
 // Close ends what goes on in the background, and returns when it has ended. Refreshes
 // that were sent may end before, within some seconds. The sessions stay as they are.
 func (m *Manager) Close() {
 	b := m.background
-	b.lastRefreshes()
+	b.endRefreshes()
 	b.mu.Lock()
 	b.stop()
-	for _, timer := range b.idle {
+	for _, timer := range b.looks {
 		timer.Stop()
 	}
-	clear(b.idle)
+	clear(b.looks)
 	b.mu.Unlock()
 	for _, d := range m.decoded.Values() {
 		d.unfollow()
@@ -72,9 +72,9 @@ func (b *background) start(f func()) bool {
 	return true
 }
 
-// refreshing notes a refresh that begins; whoever notes one must call done. False says
+// beginRefresh notes a refresh that begins; whoever notes one must call done. False says
 // that none may begin any more.
-func (b *background) refreshing() (done func(), ok bool) {
+func (b *background) beginRefresh() (done func(), ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closing {
@@ -84,8 +84,8 @@ func (b *background) refreshing() (done func(), ok bool) {
 	return b.refreshes.Done, true
 }
 
-// lastRefreshes lets no refresh begin any more, and waits for those under way.
-func (b *background) lastRefreshes() {
+// endRefreshes lets no refresh begin any more, and waits for those under way.
+func (b *background) endRefreshes() {
 	b.mu.Lock()
 	b.closing = true
 	b.mu.Unlock()

@@ -197,7 +197,7 @@ func (m *Manager) admit(ctx context.Context, a *attempt, person helseid.Person) 
 		return m.markUsed(ctx, a.Session)
 	})
 	if err == nil || storeDown(err) { // which may have taken it
-		m.watch(a.Session, look)
+		m.scheduleLook(a.Session, look)
 	}
 	return err
 }

@@ -15,39 +15,39 @@ const unused = "the session was not used for too long"
 // lookLate is how long after its end a log-in is looked at, so that it has ended.
 const lookLate = 100 * time.Millisecond
 
-// watch has a session looked at after d: whether anybody uses it.
-func (m *Manager) watch(id string, d time.Duration) {
+// scheduleLook has a session looked at after d: whether anybody uses it.
+func (m *Manager) scheduleLook(id string, d time.Duration) {
 	b := m.background
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil {
 		return
 	}
-	if old := b.idle[id]; old != nil {
+	if old := b.looks[id]; old != nil {
 		old.Stop()
 	}
-	b.idle[id] = time.AfterFunc(d, func() { b.start(func() { m.look(id) }) })
+	b.looks[id] = time.AfterFunc(d, func() { b.start(func() { m.look(id) }) })
 }
 
-// watchToo has a session looked at that another replica watches, too: that one may
+// ensureLook has a session looked at that another replica looks after, too: that one may
 // be gone by then.
-func (m *Manager) watchToo(id string, r *record) {
+func (m *Manager) ensureLook(id string, r *record) {
 	m.background.mu.Lock()
-	_, watched := m.background.idle[id]
+	_, scheduled := m.background.looks[id]
 	m.background.mu.Unlock()
-	if !watched {
-		m.watch(id, r.nextLook(m.now(), m.o.Idle))
+	if !scheduled {
+		m.scheduleLook(id, r.nextLook(m.now(), m.o.Idle))
 	}
 }
 
-// unwatch forgets a session.
-func (m *Manager) unwatch(id string) {
+// cancelLook has a session looked at no more, and its end not counted any more.
+func (m *Manager) cancelLook(id string) {
 	b := m.background
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if timer := b.idle[id]; timer != nil {
+	if timer := b.looks[id]; timer != nil {
 		timer.Stop()
-		delete(b.idle, id)
+		delete(b.looks, id)
 	}
 	delete(b.ends, id) // of one that ran out by itself, which nothing writes any more
 }
@@ -57,7 +57,7 @@ func (m *Manager) unwatch(id string) {
 func (m *Manager) Known() int {
 	m.background.mu.Lock()
 	defer m.background.mu.Unlock()
-	return len(m.background.idle)
+	return len(m.background.looks)
 }
 
 // look ends a session that was not used for too long, or whose log-in has run out,
@@ -69,14 +69,14 @@ func (m *Manager) look(id string) {
 	defer cancel()
 	d, err := m.read(ctx, id)
 	if err != nil && !errors.Is(err, errUnknown) {
-		m.watch(id, m.o.Idle/10)
+		m.scheduleLook(id, m.o.Idle/10)
 		return
 	}
 	if err == nil && d.record.State == Active && d.record.stateAt(m.now()) == Expired {
 		_ = m.expire(ctx, id, runOut) // what it held is of no use any more
 	}
 	if err != nil || d.record.usable(m.now()) != nil {
-		m.unwatch(id)
+		m.cancelLook(id)
 		return
 	}
 	e, err := m.o.Store.Get(ctx, usedKey(id))
@@ -84,13 +84,13 @@ func (m *Manager) look(id string) {
 		_ = m.dismiss(ctx, id, unused) // where the store fails, the next call ends it
 		return
 	}
-	m.watch(id, d.record.nextLook(m.now(), m.lookAgain(e, err)))
+	m.scheduleLook(id, d.record.nextLook(m.now(), m.lookAgainIn(e, err)))
 }
 
-// lookAgain is when a session is looked at that has a note of use. Where the note says
+// lookAgainIn is after how long a session is looked at that has a note of use. Where the note says
 // when that was, no look is needed before it may be idle; of many replicas, which all
 // look then, not all look at once.
-func (m *Manager) lookAgain(e store.Entry, err error) time.Duration {
+func (m *Manager) lookAgainIn(e store.Entry, err error) time.Duration {
 	tenth := m.o.Idle / 10
 	if err != nil || len(e.Value) == 0 {
 		return tenth
@@ -98,7 +98,7 @@ func (m *Manager) lookAgain(e store.Entry, err error) time.Duration {
 	return m.o.Idle - m.noteAge(e) + tenth/10 + rand.N(tenth*8/10)
 }
 
-// nextLook is when a session is looked at: after d, or when its log-in ends by itself.
+// nextLook is after how long a session is looked at: d, or when its log-in ends by itself.
 func (r *record) nextLook(now time.Time, d time.Duration) time.Duration {
 	if r.Expires.IsZero() {
 		return d

@@ -279,7 +279,7 @@ func (m *Manager) terminate(ctx context.Context, id string, problem *Error) (las
 
 // forget drops what this process has of a session that ended.
 func (m *Manager) forget(id string) {
-	m.unwatch(id)
+	m.cancelLook(id)
 	if m.o.Ended != nil {
 		m.o.Ended(id)
 	}

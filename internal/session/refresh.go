@@ -36,7 +36,7 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 		return nil, storeError(err)
 	}
 	defer hold.Release()
-	done, ok := m.background.refreshing()
+	done, ok := m.background.beginRefresh()
 	if !ok {
 		return nil, errClosing
 	}

@@ -6,8 +6,8 @@ import "context"
 // nothing: who hears it forgets what it holds, and the next call reads the store. Who
 // does not hear it finds out then, too, or when it looks whether anybody uses the session.
 
-// tellOthers has the other replicas told that a session ended, while nobody waits. The end of
-// the Manager waits for it, as long as the store lets it take.
+// tellOthers has the other replicas told that a session ended, while nobody waits. The end
+// of the Manager waits for it, as long as the store lets it take.
 func (m *Manager) tellOthers(id string) {
 	if m.o.Teller == nil {
 		return
@@ -36,7 +36,7 @@ func (m *Manager) heard(id string) {
 		return // above all, none: that stands for machines
 	}
 	m.decoded.Remove(id)
-	m.unwatch(id)
+	m.cancelLook(id)
 	if m.o.Heard != nil {
 		m.o.Heard(id)
 	}

@@ -36,7 +36,7 @@ func (m *Manager) touch(ctx context.Context, id string, d *decoded) error {
 		return nil
 	}
 	if err == nil {
-		m.watchToo(id, d.record)
+		m.ensureLook(id, d.record)
 	}
 	return err
 }

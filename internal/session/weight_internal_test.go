@@ -35,7 +35,7 @@ func TestWeight(t *testing.T) {
 		return (heap() - before) / many
 	}
 	known := each(func(id string) { m.remember(id, &decoded{record: usualRecord()}) })
-	watched := each(func(id string) { m.watch(id, 12*time.Hour) })
+	watched := each(func(id string) { m.scheduleLook(id, 12*time.Hour) })
 	t.Logf("a session takes %.0f bytes, to look after it %.0f", known, watched)
 	if known > most || watched > mostWatched {
 		t.Errorf("a session takes %.0f bytes, want at most %d; to look after it %.0f, want at most %d", known, most, watched, mostWatched)
