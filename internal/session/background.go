@@ -56,9 +56,7 @@ func (m *Manager) Close() {
 		d.unfollow()
 	}
 	b.work.Wait()
-	if m.leave != nil {
-		m.leave() // last: until then it may write what others wait for
-	}
+	m.attendance.end() // last: until then it may write what others wait for
 }
 
 // start runs f in the background, unless that has ended.

@@ -91,7 +91,7 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
 		return a, err
 	}
-	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second), From: m.signature()})
+	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second), From: m.attendance.signature()})
 	if err != nil {
 		return a, fmt.Errorf("encoding a log-in: %w", err)
 	}

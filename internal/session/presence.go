@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/rand"
+	"sfm-sidecar/internal/store"
 	"sync"
 	"time"
 )
@@ -14,53 +15,60 @@ import (
 // longer has died, or can't reach the store.
 
 const (
-	// awayLife is for how long the sender of a note must not have been seen.
-	awayLife = 10 * time.Second
-	// lookEvery is how often it is looked for meanwhile.
-	lookEvery = time.Second
+	// awayTime is for how long the sender of a note must not have been seen.
+	awayTime = 10 * time.Second
+	// searchEvery is how often it is looked for meanwhile.
+	searchEvery = time.Second
 )
 
-// attend has this replica known by its name.
-func (m *Manager) attend() {
-	m.attends = func() bool { return false }
-	if m.o.Presence == nil {
-		return
+// attendance is by what other replicas see that this one is there.
+type attendance struct {
+	name string
+	seen func() bool // whether they can, as far as this process knows
+	end  func()
+}
+
+// attend has this replica seen under a name of its own. If p is nil, nobody sees it.
+func attend(p store.Presence) attendance {
+	if p == nil {
+		return attendance{seen: func() bool { return false }, end: func() {}}
 	}
-	m.name = rand.Text()
-	m.attends, m.leave = m.o.Presence.Attend(m.name)
+	name := rand.Text()
+	seen, end := p.Attend(name)
+	return attendance{name, seen, end}
 }
 
 // signature is this replica's name, for a note that it leaves; "" where nobody could see
 // that it is there.
-func (m *Manager) signature() string {
-	if !m.attends() {
+func (a attendance) signature() string {
+	if !a.seen() {
 		return ""
 	}
-	return m.name
+	return a.name
 }
 
-// whenAway does something once if the replica of a note is away for awayLife. It gives up
+// whenAway does something once if the replica of a note is away for awayTime. It gives up
 // when that is seen, or the store can't tell; whoever comes upon the note next begins anew.
 func (m *Manager) whenAway(note, replica string, do func(context.Context) error) {
-	if m.o.Presence == nil || replica == "" || !m.vigils.begin(note) {
+	if m.o.Presence == nil || replica == "" || !m.searches.begin(note) {
 		return
 	}
 	if !m.background.start(func() {
-		defer m.vigils.end(note)
-		if m.away(replica) {
+		defer m.searches.end(note)
+		if m.staysAway(replica) {
 			_ = tryOnce(m.background.ctx, do) // else whoever comes upon the note next
 		}
 	}) {
-		m.vigils.end(note)
+		m.searches.end(note)
 	}
 }
 
-// away looks for a replica for awayLife. Looks are counted, so that one who is stopped
-// meanwhile has not looked.
-func (m *Manager) away(replica string) bool {
-	look := time.NewTicker(lookEvery)
+// staysAway looks for a replica for awayTime, and says whether it was never seen. Looks are
+// counted, so that one who is stopped meanwhile has not looked.
+func (m *Manager) staysAway(replica string) bool {
+	look := time.NewTicker(searchEvery)
 	defer look.Stop()
-	for range awayLife / lookEvery {
+	for range awayTime / searchEvery {
 		there, err := m.o.Presence.Attended(m.background.ctx, replica)
 		if there || err != nil {
 			return false
@@ -75,28 +83,28 @@ func (m *Manager) away(replica string) bool {
 	return !there && err == nil
 }
 
-// vigils are the notes whose replica is being looked for. The zero value is ready.
-type vigils struct {
+// searches are the notes whose replica is being looked for. The zero value is ready.
+type searches struct {
 	mu   sync.Mutex // guards open
 	open map[string]bool
 }
 
-// begin says whether nobody here looks for the replica of a note yet.
-func (v *vigils) begin(note string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.open[note] {
+// begin notes that the replica of a note is looked for; false where it is already.
+func (s *searches) begin(note string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[note] {
 		return false
 	}
-	if v.open == nil {
-		v.open = make(map[string]bool)
+	if s.open == nil {
+		s.open = make(map[string]bool)
 	}
-	v.open[note] = true
+	s.open[note] = true
 	return true
 }
 
-func (v *vigils) end(note string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.open, note)
+func (s *searches) end(note string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, note)
 }

@@ -123,12 +123,9 @@ type Manager struct {
 	decoded    *lru.Cache[string, *decoded]
 	begun      beginnings
 	unsaved    unsaved
-	vigils     vigils
+	attendance attendance
+	searches   searches
 	background *background
-
-	name    string      // under which this replica attends
-	attends func() bool // whether others see it
-	leave   func()      // ends that; nil where it does not attend
 }
 
 // New returns a Manager. Its end is [Manager.Close].
@@ -150,9 +147,7 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{o: o, decoded: cache, background: newBackground()}
-	m.attend()
-	return m, nil
+	return &Manager{o: o, decoded: cache, attendance: attend(o.Presence), background: newBackground()}, nil
 }
 
 // Session is an active log-in.

@@ -51,7 +51,7 @@ func (m *Manager) noteSpent(ctx context.Context, s *spending) error {
 	if err != nil && !errors.Is(err, store.ErrMissing) {
 		return storeError(err)
 	}
-	n := spentNote{Token: m.ID(s.token), By: rand.Text(), From: m.signature(), Sent: m.o.Now()}
+	n := spentNote{Token: m.ID(s.token), By: rand.Text(), From: m.attendance.signature(), Sent: m.o.Now()}
 	before := new(spentNote)
 	if err == nil && json.Unmarshal(e.Value, before) == nil && before.Token == n.Token && before.forbidsSending(n.Sent) {
 		return m.refuseSpent(ctx, s, *before, e.Version)
