@@ -119,28 +119,3 @@ func TestFinishCutOff(t *testing.T) {
 		wantState(session.Active)
 	})
 }
-
-// A hand-over that was written although the answer to that was lost leaves nobody's session
-// behind: no one has its handle.
-func TestAdoptWithoutAnswerOfTheStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
-		a.helseID.lifetime = 24 * time.Hour
-		a.store.late = true
-		a.store.put = func(key store.Key) {
-			if key.Kind == session.KindRecord {
-				a.store.down.Store(true)
-			}
-		}
-		_, err := a.Adopt(t.Context(), "rt-0", session.Begin{})
-		wantCode(t, err, "store-unavailable", "")
-		a.store.put = nil
-		a.store.down.Store(false)
-		time.Sleep(14 * time.Hour)
-		if _, ended := a.over(); ended != 1 {
-			t.Errorf("%d sessions ended", ended)
-		}
-	})
-}

@@ -91,6 +91,87 @@ func TestEndElsewhereIsSeenAtOnce(t *testing.T) {
 	}
 }
 
+// A call on a session that did not change asks the store for nothing.
+func TestKnownCostsNothing(t *testing.T) {
+	a, _ := newFleet(t)
+	defer a.Close()
+	handle := a.active(t)
+	for range 2 {
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.store.down.Store(true)
+	if n := testing.AllocsPerRun(100, func() { _, _ = a.ByHandle(t.Context(), handle, "") }); n > 20 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// While the store is down, who is known goes on; who is not, and who needs a new
+// token, waits for it.
+func TestKnownWhileStoreIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Fatal(err)
+		}
+		a.store.down.Store(true)
+		b.store.down.Store(true)
+		for range 5 {
+			if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+				t.Error(err)
+			}
+			_, err := b.ByHandle(t.Context(), handle, "")
+			wantCode(t, err, "store-unavailable", "")
+			time.Sleep(time.Minute)
+		}
+		a.refresh(t, handle, "store-unavailable")
+		if n := a.helseID.asked(); n != 0 {
+			t.Errorf("HelseID was asked %d times", n)
+		}
+	})
+}
+
+// A store that is slow is not in the way of who is known; and what it says late counts.
+func TestKnownWhileStoreIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		defer a.Close()
+		defer b.Close()
+		handle := a.active(t)
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Fatal(err)
+		}
+		a.store.slow = 500 * time.Millisecond
+		a.store.down.Store(true)
+		time.Sleep(time.Hour)
+		began := time.Now()
+		for range 20 {
+			if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("20 calls took %v", took)
+		}
+		time.Sleep(time.Second)
+		if _, err := b.End(t.Context(), handle, "", false); err != nil {
+			t.Fatal(err)
+		}
+		a.store.down.Store(false)
+		a.store.gets = 300 * time.Millisecond
+		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		_, err := a.ByHandle(t.Context(), handle, "")
+		wantCode(t, err, "session-expired", "")
+	})
+}
+
 // No more records are kept than there is room for: of another nothing is known when the
 // store is down.
 func TestDecodedIsBounded(t *testing.T) {

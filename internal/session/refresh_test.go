@@ -158,75 +158,6 @@ func TestRefreshMovesTheEnd(t *testing.T) {
 	})
 }
 
-// The handed-over token is spent whether or not the EPJ still waits.
-func TestAdoptOutlivesItsCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.helseID.took = 2 * time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := r.Adopt(ctx, "rt-0", session.Begin{}); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func TestAdopt(t *testing.T) {
-	tests := map[string]struct {
-		prepare      func(*fakeHelseID)
-		expect       session.Expect
-		code, reason string
-		token        string // that the session holds
-		revoked      string // the successor, where no session came of it
-	}{
-		"rotated":      {token: "rt-1"},
-		"not rotated":  {prepare: func(f *fakeHelseID) { f.rotate = false }, token: "rt-0"},
-		"spent before": {prepare: func(f *fakeHelseID) { f.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} } }, code: "handover-refused", reason: "invalid-grant"},
-		"level 3":      {prepare: func(f *fakeHelseID) { f.verifyErr = refused{code: "login-failed", reason: "level-too-low"} }, code: "handover-refused", reason: "level-too-low", revoked: "rt-1"},
-		"HelseID down": {prepare: func(f *fakeHelseID) { f.refresh = func(int) (*helseid.Grant, error) { return nil, noAnswer{} } }, code: "helseid-unavailable"},
-		"no ID token":  {prepare: func(f *fakeHelseID) { f.verifyErr = refused{code: "login-failed", reason: "id-token-invalid"} }, code: "handover-refused", reason: "id-token-invalid", revoked: "rt-1"},
-		"other person": {expect: session.Expect{HPRNumber: "7654321"}, code: "person-mismatch", revoked: "rt-1"},
-		"other person, not rotated": {
-			prepare: func(f *fakeHelseID) { f.rotate = false }, expect: session.Expect{HPRNumber: "7654321"}, code: "person-mismatch",
-		},
-		"two expected": {expect: session.Expect{HPRNumber: "7654321", Subject: "x"}, code: "request-invalid"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			if tt.prepare != nil {
-				tt.prepare(r.helseID)
-			}
-			handle, err := r.Adopt(t.Context(), "rt-0", session.Begin{Expect: tt.expect})
-			if tt.code != "" {
-				wantCode(t, err, tt.code, tt.reason)
-				if handle != "" {
-					t.Error("a handle beside an error")
-				}
-				if got := strings.Join(r.helseID.revoked, " "); got != tt.revoked {
-					t.Errorf("revoked %q, want %q", got, tt.revoked)
-				}
-				if n := r.store.Len("session"); n != 0 {
-					t.Errorf("%d sessions that nobody can reach", n)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s, err := r.ByHandle(t.Context(), handle, ""); err != nil || s.PID != "synthetic-pid" {
-				t.Errorf("the session is not usable: %v", err)
-			}
-			if !r.helseID.requests[0].NoTenant {
-				t.Error("the first refresh named a tenant")
-			}
-			if _, err := r.End(t.Context(), handle, "", false); err != nil || r.helseID.revoked[0] != tt.token {
-				t.Errorf("the session does not hold the newest refresh token (%v)", err)
-			}
-		})
-	}
-}
-
 // What is revoked is the newest refresh token, though a refresh ran between the
 // look at the session and its end.
 func TestEndBesidesRefresh(t *testing.T) {
@@ -278,38 +209,6 @@ func TestRefreshIsNotGivenUp(t *testing.T) {
 	})
 }
 
-func TestStoreDown(t *testing.T) {
-	r := newRig(t)
-	handle := r.active(t)
-	_, link, browser, state := r.pending(t, session.Begin{})
-	calls := map[string]func() error{
-		"Begin":    func() error { _, err := r.Begin(t.Context(), session.Begin{}); return err },
-		"Open":     func() error { _, err := r.Open(t.Context(), link, browser); return err },
-		"Finish":   func() error { return r.Finish(t.Context(), own(state, browser)) },
-		"ByHandle": func() error { _, err := r.ByHandle(t.Context(), handle, ""); return err },
-		"Refresh":  func() error { _, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{}); return err },
-		"Status":   func() error { _, err := r.Status(t.Context(), handle, "", 0); return err },
-		"End":      func() error { _, err := r.End(t.Context(), handle, "", false); return err },
-		"Logout":   func() error { _, err := r.Logout(t.Context(), "link"); return err },
-		"Adopt":    func() error { _, err := r.Adopt(t.Context(), "rt-0", session.Begin{}); return err },
-	}
-	r.store.down.Store(true)
-	for name, call := range calls {
-		err := call()
-		wantCode(t, err, "store-unavailable", "")
-		if p, ok := errors.AsType[*session.Error](err); !ok || p.Permanent() || !errors.Is(err, errDown) {
-			t.Errorf("%s: %v may be remembered, or hides its cause", name, err)
-		}
-	}
-	r.store.down.Store(false)
-	if _, err := r.ByHandle(t.Context(), handle, ""); err != nil {
-		t.Errorf("the session did not survive: %v", err)
-	}
-	if err := r.Finish(t.Context(), own(state, browser)); err != nil {
-		t.Errorf("the log-in under way did not survive: %v", err)
-	}
-}
-
 func TestUnknownSessionIsPermanent(t *testing.T) {
 	_, err := newRig(t).Refresh(t.Context(), "no-such-session", helseid.Request{})
 	wantCode(t, err, "session-unknown", "")
@@ -347,6 +246,21 @@ func TestRefreshNamesTheTokensKey(t *testing.T) {
 		}
 		if want := []string{"first", "second", "second", "second", "fourth"}; !slices.Equal(named, want) {
 			t.Errorf("%q, want %q", named, want)
+		}
+	})
+}
+
+func TestOtherPersonsLogInIsRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		handle := r.active(t)
+		r.helseID.refresh = func(int) (*helseid.Grant, error) {
+			return &helseid.Grant{RefreshToken: "rt-other"}, refused{code: "token-mismatch", other: true}
+		}
+		_, err := r.Refresh(t.Context(), r.ID(handle), helseid.Request{})
+		wantCode(t, err, "token-mismatch", "")
+		if revoked, _ := r.over(); !slices.Equal(revoked, []string{"rt-other"}) {
+			t.Errorf("revoked %q, want the newest token of the log-in", revoked)
 		}
 	})
 }

@@ -17,14 +17,6 @@ func (r *rig) used(handle string) store.Key {
 	return store.Key{Kind: session.KindUsed, ID: r.ID(handle)}
 }
 
-// calls fails the test unless a replica knows the session.
-func (r *rig) calls(t *testing.T, handle string) {
-	t.Helper()
-	if _, err := r.ByHandle(t.Context(), handle, ""); err != nil {
-		t.Error(err)
-	}
-}
-
 // Of all replicas one notes a use in a minute, and the session lives on by that.
 func TestUseIsNotedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
