@@ -85,9 +85,7 @@ func TestAdoptOutlivesItsCaller(t *testing.T) {
 // behind: no one has its handle.
 func TestAdoptWithoutAnswerOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
+		a, _ := newFleet(t)
 		a.helseID.lifetime = 24 * time.Hour
 		a.store.late = true
 		a.store.put = func(key store.Key) {

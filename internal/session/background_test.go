@@ -23,7 +23,6 @@ func TestClose(t *testing.T) {
 func TestRefreshBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer b.Close()
 		handle := a.active(t)
 		a.helseID.took = 5 * time.Second
 		go a.refresh(t, handle, "")

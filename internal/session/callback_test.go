@@ -284,8 +284,6 @@ func (numbered) OAuthError() string { return "unauthorized_client" }
 // Of two answers of HelseID to one log-in that come to two replicas at once, one counts.
 func TestStateIsUsedOnce(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	_, _, browser, state := a.pending(t, session.Begin{})
 	a.store.change = func(key store.Key) { // between the look at the log-in and its end
 		if key.Kind == "state" {

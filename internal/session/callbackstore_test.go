@@ -17,8 +17,6 @@ func TestFinishWhileTheStoreFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := newFleet(t)
-				defer a.Close()
-				defer b.Close()
 				handle, _, browser, state := a.pending(t, session.Begin{})
 				a.store.put = func(key store.Key) {
 					if key.Kind == at {
@@ -50,8 +48,6 @@ func TestFinishWhileTheStoreFails(t *testing.T) {
 func TestFinishWithoutAnswerOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		a.helseID.lifetime = 24 * time.Hour
 		handle, _, browser, state := a.pending(t, session.Begin{})
 		a.store.late = true
@@ -84,8 +80,6 @@ func TestFinishWithoutAnswerOfTheStore(t *testing.T) {
 func TestFinishCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle, _, browser, state := a.pending(t, session.Begin{})
 		goOn := make(chan struct{})
 		a.helseID.exchange = func() error { <-goOn; return errDown }

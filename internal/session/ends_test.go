@@ -10,7 +10,6 @@ import (
 func TestNearestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		defer r.Close()
 		if end := r.NearestEnd(); !end.IsZero() {
 			t.Errorf("without sessions: %v", end)
 		}

@@ -121,10 +121,9 @@ func (w *world) down() bool {
 func (w *world) replica() *session.Manager {
 	s := &way{world: w}
 	w.ways = append(w.ways, s)
-	m, err := session.New(session.Options{
-		Store: s, Presence: s, HelseID: &judging{fakeHelseID: newFake(w.t), world: w, way: s}, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
-		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
-	})
+	o := options(&judging{fakeHelseID: newFake(w.t), world: w, way: s}, s)
+	o.Presence, o.Shared, o.Secret = s, true, []byte("the fleet's")
+	m, err := session.New(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -37,8 +37,6 @@ func TestOnlyWhatIsCalledOftenIsFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := newFleet(t)
-				defer a.Close()
-				defer b.Close()
 				handle := b.active(t)
 				reads := a.reads()
 				for _, pause := range c.pauses {
@@ -57,8 +55,6 @@ func TestOnlyWhatIsCalledOftenIsFollowed(t *testing.T) {
 func TestChangedWhileCalledOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := b.active(t)
 		a.calls(t, handle)
 		for _, renewing := range []*rig{b, a} {
@@ -76,8 +72,6 @@ func TestEndElsewhereIsSeenAtOnce(t *testing.T) {
 	for calls := range 4 {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := newFleet(t)
-			defer a.Close()
-			defer b.Close()
 			handle := b.active(t)
 			for range calls {
 				a.calls(t, handle)
@@ -94,7 +88,6 @@ func TestEndElsewhereIsSeenAtOnce(t *testing.T) {
 // A call on a session that did not change asks the store for nothing.
 func TestKnownCostsNothing(t *testing.T) {
 	a, _ := newFleet(t)
-	defer a.Close()
 	handle := a.active(t)
 	for range 2 {
 		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
@@ -112,8 +105,6 @@ func TestKnownCostsNothing(t *testing.T) {
 func TestKnownWhileStoreIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
 			t.Fatal(err)
@@ -139,8 +130,6 @@ func TestKnownWhileStoreIsDown(t *testing.T) {
 func TestKnownWhileStoreIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		if _, err := a.ByHandle(t.Context(), handle, ""); err != nil {
 			t.Fatal(err)
@@ -176,20 +165,11 @@ func TestKnownWhileStoreIsSlow(t *testing.T) {
 // store is down.
 func TestDecodedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{helseID: newFake(t), store: &fakeStore{Memory: store.NewMemory()}}
-		m, err := session.New(session.Options{
-			Store: r.store, HelseID: r.helseID, Shared: true, Scopes: []string{"openid"}, Idle: time.Hour, Decoded: 2,
-			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		r.Manager = m
+		r, _ := newFleet(t, func(_ int, o *session.Options) { o.Decoded = 2 })
 		handles := []string{r.active(t), r.active(t), r.active(t)}
 		r.store.down.Store(true)
 		for i, code := range []string{"store-unavailable", "", ""} {
-			_, err := m.ByHandle(t.Context(), handles[i], "")
+			_, err := r.ByHandle(t.Context(), handles[i], "")
 			if code != "" {
 				wantCode(t, err, code, "")
 			} else if err != nil {

@@ -97,7 +97,6 @@ func TestNothingIsLeftOfManySessions(t *testing.T) {
 func TestCloseEndsWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
 		handle, unknown := a.active(t), a.active(t)
 		b.calls(t, handle)
 		b.calls(t, handle)

@@ -37,7 +37,6 @@ var personal = session.Begin{
 func TestEndedSessionIsBare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		defer r.Close()
 		handle, _, browser, state := r.pending(t, personal)
 		if err := r.Finish(t.Context(), own(state, browser)); err != nil {
 			t.Fatal(err)
@@ -60,8 +59,6 @@ func TestEndedSessionIsBare(t *testing.T) {
 func TestRunOutSessionIsBare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		a.helseID.lifetime = time.Hour
 		handle := a.active(t)
 		if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {
@@ -113,8 +110,6 @@ func TestNoteOfSentTokenGoesWithItsSession(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := newIdleFleet(t, time.Hour)
-				defer a.Close()
-				defer b.Close()
 				a.helseID.lifetime = 2 * time.Hour
 				handle := a.active(t)
 				a.refresh(t, handle, "")

@@ -100,8 +100,6 @@ func TestEndWithoutHelseID(t *testing.T) {
 func TestLogOutWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		a.store.put = func(key store.Key) {
 			if key.Kind == session.KindRecord {
@@ -132,9 +130,7 @@ func TestLogOutBeforeTheSuccessorIsStored(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a, b := newFleet(t)
-				defer a.Close()
-				defer b.Close()
+				a, _ := newFleet(t)
 				handle := a.active(t)
 				a.store.full.Store(true)
 				a.refresh(t, handle, "store-unavailable")
@@ -151,8 +147,6 @@ func TestLogOutBeforeTheSuccessorIsStored(t *testing.T) {
 // A log-out leaves nothing but the note that there was a session.
 func TestLogOutLeavesNothing(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	a.refresh(t, handle, "")
 	if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {

@@ -83,7 +83,6 @@ func many(t *testing.T, r *rig) map[string]string {
 func TestListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		defer r.Close()
 		r.helseID.lifetime = 0 // sessions live as long as they are used
 		known := many(t, r)
 		id := map[string]string{}
@@ -124,7 +123,6 @@ func TestListing(t *testing.T) {
 func TestListedSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		defer r.Close()
 		tenants := []session.Tenant{{Parent: "100100126", Journal: "j"}}
 		begun := time.Now()
 		handle, _, browser, state := r.pending(t, session.Begin{Owner: "1000", Tenants: tenants})
@@ -203,8 +201,6 @@ func (r *rig) end(t *testing.T, c session.Choice) map[string]session.Outcome {
 func TestEndForOperator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		desk, replica := newFleet(t)
-		defer desk.Close()
-		defer replica.Close()
 		handle := replica.active(t)
 		pending, _, browser, state := replica.pending(t, session.Begin{})
 		if _, err := replica.ByHandle(t.Context(), handle, ""); err != nil {
@@ -245,7 +241,6 @@ func TestEndForOperator(t *testing.T) {
 func TestListingOfAnIdleSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		desk, replica := newFleet(t)
-		defer desk.Close()
 		replica.helseID.lifetime = 0
 		handle := replica.active(t)
 		replica.Close()
@@ -321,8 +316,6 @@ func TestEndForOperatorOfAnEndedOne(t *testing.T) {
 func TestEndForOperatorBesidesRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		desk, replica := newFleet(t)
-		defer desk.Close()
-		defer replica.Close()
 		handle := replica.active(t)
 		replica.helseID.took = 10 * time.Second
 		var refreshed error

@@ -87,13 +87,8 @@ func (r *roll) Attended(_ context.Context, id string) (bool, error) {
 // newSeenFleet is newFleet of which it is known who is there: a alone attends.
 func newSeenFleet(t *testing.T) (a, b *rig, r *roll) {
 	r = new(roll)
-	first := true
-	a, b = newFleetOf(t, 12*time.Hour, nil, nil, func(o *session.Options) {
-		o.Presence = r
-		if !first {
-			o.Presence = watcher{r}
-		}
-		first = false
+	a, b = newFleet(t, func(n int, o *session.Options) {
+		o.Presence = []store.Presence{r, watcher{r}}[n]
 	})
 	return a, b, r
 }
@@ -125,8 +120,6 @@ func TestSenderAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b, r := newSeenFleet(t)
-				defer a.Close()
-				defer b.Close()
 				handle := a.active(t)
 				a.store.full.Store(true) // what it gets is written by nobody
 				a.refresh(t, handle, "store-unavailable")
@@ -150,8 +143,6 @@ func TestSenderAway(t *testing.T) {
 func TestSenderAwayForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, r := newSeenFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")
@@ -176,8 +167,6 @@ func TestSenderAwayForAll(t *testing.T) {
 func TestSenderUnseen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, _ := newSeenFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := b.active(t)
 		b.store.full.Store(true)
 		b.refresh(t, handle, "store-unavailable")
@@ -192,8 +181,6 @@ func TestSenderUnseen(t *testing.T) {
 func TestSenderOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, r := newSeenFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")
@@ -227,8 +214,6 @@ func TestSenderOvertaken(t *testing.T) {
 func TestFinishCutOffSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, r := newSeenFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle, _, browser, state := a.pending(t, session.Begin{})
 		goOn := make(chan struct{})
 		a.helseID.exchange = func() error { <-goOn; return errDown }
@@ -259,8 +244,7 @@ func TestFinishCutOffSoon(t *testing.T) {
 // A replica is there until it has written what it could.
 func TestAttendsToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b, r := newSeenFleet(t)
-		defer b.Close()
+		a, _, r := newSeenFleet(t)
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")

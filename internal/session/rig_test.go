@@ -14,75 +14,81 @@ import (
 	"sfm-sidecar/internal/store"
 )
 
-// rig is a Manager over a fake HelseID.
+// rig is a Manager over a fake HelseID, and what it told of.
 type rig struct {
 	*session.Manager
 	helseID *fakeHelseID
 	store   *fakeStore
-	mu      sync.Mutex
-	ended   []string
 	// ending, if not nil, is asked at a log-out.
 	ending func(ctx context.Context, id string) []string
+
+	mu    sync.Mutex // guards what follows
+	ended []string
+	heard []string
 }
 
 func newRig(t *testing.T) *rig { return newIdleRig(t, 12*time.Hour) }
 
 func newIdleRig(t *testing.T, idle time.Duration) *rig {
-	r := &rig{helseID: newFake(t), store: &fakeStore{Memory: store.NewMemory()}}
-	m, err := session.New(session.Options{
-		Store: r.store, Lister: r.store, HelseID: r.helseID, Scopes: []string{"openid", "e-helse:sfm.api/sfm.api2"},
-		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
-		Ended: func(id string) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.ended = append(r.ended, id)
-		},
-		Ending: func(ctx context.Context, id string) []string {
-			if r.ending == nil {
-				return nil
+	return newReplica(t, newFake(t), store.NewMemory(), func(o *session.Options) { o.Idle = idle })
+}
+
+// newFleet is two replicas with one HelseID and one store, which each reaches by a way of
+// its own. alter, if there is any, says how one differs from the ordinary; n is 0 for a.
+func newFleet(t *testing.T, alter ...func(n int, o *session.Options)) (a, b *rig) {
+	helseID, memory := newFake(t), store.NewMemory()
+	replica := func(n int) *rig {
+		return newReplica(t, helseID, memory, func(o *session.Options) {
+			o.Shared, o.Secret = true, []byte("the fleet's")
+			for _, f := range alter {
+				f(n, o)
 			}
-			return r.ending(ctx, id)
-		},
-	})
+		})
+	}
+	return replica(0), replica(1)
+}
+
+func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) {
+	return newFleet(t, func(_ int, o *session.Options) { o.Idle = idle })
+}
+
+// newReplica makes a Manager that is closed when its test ends.
+func newReplica(t *testing.T, helseID *fakeHelseID, memory *store.Memory, alter func(*session.Options)) *rig {
+	t.Helper()
+	r := &rig{helseID: helseID, store: &fakeStore{Memory: memory}}
+	o := options(helseID, r.store)
+	o.Lister, o.Ended, o.Heard = r.store, r.note(&r.ended), r.note(&r.heard)
+	o.Ending = func(ctx context.Context, id string) []string {
+		if r.ending == nil {
+			return nil
+		}
+		return r.ending(ctx, id)
+	}
+	alter(&o)
+	m, err := session.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(m.Close)
 	r.Manager = m
 	return r
 }
 
-// newFleet is two replicas with one HelseID and one store, which each reaches by a
-// way of its own.
-func newFleet(t *testing.T) (a, b *rig) { return newFleetOf(t, 12*time.Hour, nil, nil) }
-
-func newIdleFleet(t *testing.T, idle time.Duration) (a, b *rig) { return newFleetOf(t, idle, nil, nil) }
-
-// newFleetOf is newFleet where each replica has its own idea of HelseID's time.
-func newFleetOf(t *testing.T, idle time.Duration, ofA, ofB func() time.Time, alter ...func(*session.Options)) (a, b *rig) {
-	helseID, shared := newFake(t), store.NewMemory()
-	replica := func(now func() time.Time) *rig {
-		r := &rig{helseID: helseID, store: &fakeStore{Memory: shared}}
-		o := session.Options{
-			Store: r.store, Lister: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
-			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle,
-			Now: now,
-			Ended: func(id string) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.ended = append(r.ended, id)
-			},
-		}
-		for _, f := range alter {
-			f(&o)
-		}
-		m, err := session.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Manager = m
-		return r
+// options are the ordinary ones; what a test is about it changes.
+func options(helseID session.HelseID, s store.Store) session.Options {
+	return session.Options{
+		Store: s, HelseID: helseID, Scopes: []string{"openid", "e-helse:sfm.api/sfm.api2"},
+		RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: 12 * time.Hour,
 	}
-	return replica(ofA), replica(ofB)
+}
+
+// note adds each session of which it is told to some.
+func (r *rig) note(some *[]string) func(id string) {
+	return func(id string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		*some = append(*some, id)
+	}
 }
 
 // pending is a log-in whose link was opened: its handle, its link, the browser's

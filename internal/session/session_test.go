@@ -154,8 +154,6 @@ func TestSessionRunsOut(t *testing.T) {
 func TestReplicasKnowEachSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		for range 5 {
 			a.refresh(t, handle, "")
@@ -220,9 +218,7 @@ func TestClockOfAReplica(t *testing.T) {
 	for _, off := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
 		helseIDs := func() time.Time { return time.Now().Add(off) }
 		synctest.Test(t, func(t *testing.T) {
-			a, b := newFleetOf(t, 12*time.Hour, helseIDs, helseIDs)
-			defer a.Close()
-			defer b.Close()
+			a, b := newFleet(t, func(_ int, o *session.Options) { o.Now = helseIDs })
 			a.helseID.lifetime = time.Hour
 			handle, _, browser, state := a.pending(t, session.Begin{})
 			time.Sleep(session.PendingLifetime - time.Minute)
@@ -240,9 +236,7 @@ func TestClockOfAReplica(t *testing.T) {
 			a.wantBare(t, handle)
 		})
 		synctest.Test(t, func(t *testing.T) {
-			a, b := newFleetOf(t, 12*time.Hour, nil, helseIDs)
-			defer a.Close()
-			defer b.Close()
+			a, b := newFleet(t, func(n int, o *session.Options) { o.Now = []func() time.Time{time.Now, helseIDs}[n] })
 			a.helseID.lifetime = time.Hour
 			handle := a.active(t)
 			a.refresh(t, handle, "")

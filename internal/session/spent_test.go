@@ -17,7 +17,6 @@ import (
 func TestSenderDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer b.Close()
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")
@@ -43,8 +42,6 @@ func TestSenderDied(t *testing.T) {
 // What HelseID answers without a new token leaves the old one usable.
 func TestMarkGoesWithTheAnswer(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	a.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, refused{code: "tenant-not-delegated"} }
 	a.refresh(t, handle, "tenant-not-delegated")
@@ -59,8 +56,6 @@ func TestMarkGoesWithTheAnswer(t *testing.T) {
 // the session's.
 func TestOvertaken(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	a.helseID.refresh = func(int) (*helseid.Grant, error) {
 		a.helseID.refresh = nil
@@ -76,8 +71,6 @@ func TestOvertaken(t *testing.T) {
 // A refresh token that was replaced while its sender was held up is not sent.
 func TestReplacedBeforeItWasSent(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	a.store.change = func(key store.Key) {
 		if key.Kind == "spent" {

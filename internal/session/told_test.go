@@ -64,10 +64,9 @@ func (x *exchange) listening() int {
 	return len(x.ears)
 }
 
-// toldRig is a replica that hears; heard is what it was told to forget.
+// toldRig is a replica that hears.
 type toldRig struct {
 	*rig
-	heard []string     // guarded by rig.mu
 	asked atomic.Int32 // how often the store was read
 }
 
@@ -82,32 +81,13 @@ func (r *toldRig) wantHeard(t *testing.T, want ...string) {
 
 // newTold is a fleet of two that tell each other.
 func newTold(t *testing.T, x *exchange, idle time.Duration) (a, b *toldRig) {
-	helseID, shared := newFake(t), store.NewMemory()
-	replica := func() *toldRig {
-		r := &toldRig{rig: &rig{helseID: helseID, store: &fakeStore{Memory: shared}}}
+	a, b = new(toldRig), new(toldRig)
+	a.rig, b.rig = newFleet(t, func(_ int, o *session.Options) { o.Teller, o.Idle = x, idle })
+	for _, r := range []*toldRig{a, b} {
 		r.store.got = func(store.Key) { r.asked.Add(1) }
-		m, err := session.New(session.Options{
-			Store: r.store, Lister: r.store, HelseID: helseID, Shared: true, Secret: []byte("the fleet's"), Scopes: []string{"openid"},
-			RedirectURI: "http://localhost:8080/_sidecar/callback", BaseURL: "http://localhost:8080", Idle: idle, Teller: x,
-			Ended: func(id string) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.ended = append(r.ended, id)
-			},
-			Heard: func(id string) {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.heard = append(r.heard, id)
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Hear()
-		r.Manager = m
-		return r
+		r.Hear()
 	}
-	return replica(), replica()
+	return a, b
 }
 
 // A replica that nobody calls any more forgets a session when another ends it, however
@@ -146,8 +126,6 @@ func TestEndIsTold(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x := new(exchange)
 				a, b := newTold(t, x, 12*time.Hour)
-				defer a.Close()
-				defer b.Close()
 				handle, other := a.active(t), a.active(t)
 				for _, h := range []string{handle, other} {
 					for range 2 {
@@ -193,8 +171,6 @@ func TestToldOfALiveSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := new(exchange)
 		a, b := newTold(t, x, time.Hour)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		for range 3 {
 			if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {

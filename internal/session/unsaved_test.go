@@ -17,8 +17,6 @@ import (
 func TestSuccessorNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")
@@ -41,7 +39,6 @@ func TestSuccessorNotStored(t *testing.T) {
 func TestSuccessorStoredAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer b.Close()
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")
@@ -57,8 +54,6 @@ func TestSuccessorStoredAtTheEnd(t *testing.T) {
 func TestSuccessorOutlivesOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newFleet(t)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		a.store.full.Store(true)
 		a.refresh(t, handle, "store-unavailable")
@@ -78,8 +73,6 @@ func TestSuccessorOutlivesOutage(t *testing.T) {
 // A successor does not take the place of another token than the one it was got for.
 func TestSuccessorOfAnother(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	a.store.change = func(key store.Key) {
 		if key.Kind == session.KindRecord {
@@ -100,8 +93,6 @@ func TestSuccessorOfAnother(t *testing.T) {
 // successor is written all the same, where nobody has replaced the token.
 func TestSuccessorUnderAnOldClock(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	key := store.Key{Kind: session.KindRecord, ID: a.ID(handle)}
 	e, err := a.store.Memory.Get(t.Context(), key)
@@ -118,8 +109,6 @@ func TestSuccessorUnderAnOldClock(t *testing.T) {
 // HelseID may give the same refresh token again and again.
 func TestSameTokenAgain(t *testing.T) {
 	a, b := newFleet(t)
-	defer a.Close()
-	defer b.Close()
 	handle := a.active(t)
 	a.helseID.refresh = func(int) (*helseid.Grant, error) {
 		return &helseid.Grant{Token: &oauth2.Token{AccessToken: "at"}, Sent: time.Now(), Lifetime: time.Hour, RefreshToken: a.helseID.valid}, nil

@@ -21,8 +21,6 @@ func (r *rig) used(handle string) store.Key {
 func TestUseIsNotedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newIdleFleet(t, time.Hour)
-		defer a.Close()
-		defer b.Close()
 		notes := 0
 		for _, r := range []*rig{a, b} {
 			r.store.put = func(key store.Key) {
@@ -49,8 +47,6 @@ func TestUseIsNotedOnce(t *testing.T) {
 func TestUnreadableNotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newIdleFleet(t, time.Hour)
-		defer a.Close()
-		defer b.Close()
 		handle := a.active(t)
 		for _, note := range []string{"", "soon", "ahead", "0", "-9223372036854775808"} {
 			time.Sleep(2 * time.Minute)
@@ -115,7 +111,6 @@ func TestLooksWithoutTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newIdleRig(t, time.Hour)
-				defer r.Close()
 				var looks atomic.Int32
 				r.store.got = func(key store.Key) {
 					if key.Kind == session.KindUsed {
