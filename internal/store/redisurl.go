@@ -87,6 +87,9 @@ func dialKind(u *url.URL, q url.Values, o RedisOptions) (*engine, error) {
 	clustered := q.Get(queryCluster)
 	q.Del(queryCluster)
 	q.Del(queryWait)
+	for name, value := range fixed(o.Timeout) {
+		q.Set(name, value)
+	}
 	u.RawQuery = q.Encode()
 	silence()
 	switch {
@@ -104,6 +107,21 @@ func dialKind(u *url.URL, q url.Values, o RedisOptions) (*engine, error) {
 	return dialSingle(u, o)
 }
 
+// fixed is what no address may say otherwise, in the words of the library's addresses:
+// it has a type of options for each kind of server, and reads all three from an address.
+// What it does not take there stands with each kind.
+func fixed(timeout time.Duration) map[string]string {
+	return map[string]string{
+		"max_retries":        "-1", // it would repeat what must happen once
+		"dial_timeout":       timeout.String(),
+		"read_timeout":       timeout.String(),
+		"write_timeout":      timeout.String(),
+		"pool_timeout":       timeout.String(),
+		"protocol":           "2",
+		"pipeline_pool_size": "-1",
+	}
+}
+
 var errUnread = &AddressError{"can't be read; the forms are redis://USER:PASSWORD@HOST:PORT/DB, rediss://… and unix:///PATH?db=DB"}
 
 func dialSingle(u *url.URL, o RedisOptions) (*engine, error) {
@@ -111,11 +129,7 @@ func dialSingle(u *url.URL, o RedisOptions) (*engine, error) {
 	if err != nil {
 		return nil, errUnread // the library's error may quote the address
 	}
-	c.MaxRetries, c.DialerRetries = -1, 1 // it would repeat what must happen once
-	c.ContextTimeoutEnabled = true
-	c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = o.Timeout, o.Timeout, o.Timeout, o.Timeout
-	c.DisableIdentity, c.Protocol = true, 2
-	c.PipelinePoolSize = -1
+	c.DialerRetries, c.ContextTimeoutEnabled, c.DisableIdentity = 1, true, true
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewClient(c)
 	return &engine{UniversalClient: client, single: client, kind: "server"}, nil
@@ -126,11 +140,7 @@ func dialSentinel(u *url.URL, o RedisOptions) (*engine, error) {
 	if err != nil {
 		return nil, errUnread
 	}
-	c.MaxRetries, c.DialerRetries = -1, 1
-	c.ContextTimeoutEnabled = true
-	c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = o.Timeout, o.Timeout, o.Timeout, o.Timeout
-	c.DisableIdentity, c.Protocol = true, 2
-	c.PipelinePoolSize = -1
+	c.DialerRetries, c.ContextTimeoutEnabled, c.DisableIdentity = 1, true, true
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewFailoverClient(c)
 	return &engine{UniversalClient: client, single: client, kind: "sentinel"}, nil
@@ -144,11 +154,7 @@ func dialCluster(u *url.URL, o RedisOptions) (*engine, error) {
 	if err != nil {
 		return nil, errUnread
 	}
-	c.MaxRetries, c.DialerRetries = -1, 1
-	c.ContextTimeoutEnabled = true
-	c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = o.Timeout, o.Timeout, o.Timeout, o.Timeout
-	c.DisableIdentity, c.Protocol = true, 2
-	c.PipelinePoolSize = -1
+	c.DialerRetries, c.ContextTimeoutEnabled, c.DisableIdentity = 1, true, true
 	c.DisableRoutingPolicies = true // every command of ours has one key, or keys of one slot
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewClusterClient(c)
