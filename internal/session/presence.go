@@ -3,9 +3,10 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"sfm-sidecar/internal/store"
 	"sync"
 	"time"
+
+	"sfm-sidecar/internal/store"
 )
 
 // A replica that dies in the middle of an exchange leaves a note with its name. Whether
