@@ -273,7 +273,7 @@ func TestOwnDPoPKeyHeals(t *testing.T) {
 	a.wantCode(a.send(a.machine(0)), "")
 	fleets := a.provenBy()
 	server.signal(syscall.SIGSTOP)
-	b := a.replica()
+	b := a.replica(soonDown)
 	b.wantCode(b.send(b.machine(0)), "")
 	own := b.provenBy()
 	if own == fleets {

@@ -50,7 +50,7 @@ func TestCheckStore(t *testing.T) {
 func TestStoreSeen(t *testing.T) {
 	t.Parallel()
 	server := startShared(t)
-	w := newWorld(t, setup{env: server.env()})
+	w := newWorld(t, setup{env: append(server.env(), soonDown)})
 	w.wantLogged("log-ins and tokens are in the store of all replicas", "dpop_key")
 	handle := w.logIn("lege")
 	w.wantCode(w.call(handle, 0), "")
