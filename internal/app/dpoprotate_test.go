@@ -62,7 +62,7 @@ func TestRotateDPoPKey(t *testing.T) {
 	t.Parallel()
 	server := startShared(t)
 	knobs := simulator.DefaultKnobs()
-	knobs.HelseID.AccessTokenSeconds = 4
+	knobs.HelseID.AccessTokenSeconds = 10 // time enough to rotate before the first is due
 	a := newWorld(t, setup{env: append(server.env(), bothGrants, "SIDECAR_UNSAFE_NO_CALLER_KEY=true"), sim: simulator.Options{Knobs: &knobs}})
 	fleet := []*world{a, a.replica()}
 	handle := a.logIn("lege")
