@@ -369,7 +369,7 @@ func (w *world) refreshes() []simulator.TokenRequest {
 // eventually waits for something that another goroutine is about to do.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	look, end := time.NewTicker(2*time.Millisecond), time.After(20*time.Second)
+	look, end := time.NewTicker(2*time.Millisecond), time.After(time.Minute)
 	defer look.Stop()
 	for !done() {
 		select {
