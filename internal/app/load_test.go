@@ -31,7 +31,21 @@ func TestLoad(t *testing.T) {
 // loadTest makes all calls of the volley with one session for which no token is
 // held yet, spread over the tenants. HelseID grants nothing before the last call
 // is on its way, so that all of them meet an empty cache.
+//
+// SFM takes no proof that is older than six seconds. A machine that needs longer for all
+// calls may let one grow old on its way, which says nothing of the sidecar: it tries again.
 func loadTest(t *testing.T, tenants []simulator.Tenant) {
+	for range 2 {
+		if loadOnce(t, tenants, 6*time.Second) {
+			return
+		}
+	}
+	loadOnce(t, tenants, time.Hour)
+}
+
+// loadOnce says whether the calls were judged, which they are not if they took longer than limit.
+func loadOnce(t *testing.T, tenants []simulator.Tenant, limit time.Duration) bool {
+	t.Helper()
 	g := &gate{opened: make(chan struct{})}
 	w := newWorld(t, setup{helseID: g.guard, env: []string{"HELSEID_TIMEOUT=2m"}})
 	handle := w.logIn("lege")
@@ -40,8 +54,12 @@ func loadTest(t *testing.T, tenants []simulator.Tenant) {
 
 	begun := time.Now()
 	answers := w.fire(handle, tenants, func() { close(g.opened) })
+	took := time.Since(begun)
 	t.Logf("%d calls for %d tenants in %v, with %d requests to HelseID", volley, len(tenants),
-		time.Since(begun).Round(time.Millisecond), len(w.sim.TokenRequests()))
+		took.Round(time.Millisecond), len(w.sim.TokenRequests()))
+	if took > limit {
+		return false
+	}
 
 	wrong := 0
 	for i, a := range answers {
@@ -64,6 +82,7 @@ func loadTest(t *testing.T, tenants []simulator.Tenant) {
 	if fetched != float64(len(tenants)) || fetched+joined+hit != volley {
 		t.Error("not one fetch for each tenant, shared by all other calls")
 	}
+	return true
 }
 
 func (w *world) cache(result string) float64 {
