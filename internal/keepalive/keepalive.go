@@ -346,6 +346,7 @@ func (k *Keeper) take(session string) (taken []ending, ended map[Key]int) {
 	}
 	p.over = true
 	delete(k.persons, session)
+	k.unnote(p)
 	return taken, maps.Clone(p.struck)
 }
 

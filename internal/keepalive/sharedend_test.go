@@ -76,6 +76,32 @@ func TestCallIsBounded(t *testing.T) {
 	})
 }
 
+// A log-out at another replica, in any moment of what the keeper does about a session that was
+// just opened, leaves neither page nor note, whenever the keeper hears of it.
+func TestLogOutWhileNoting(t *testing.T) {
+	for moment := 300 * time.Millisecond; moment < 600*time.Millisecond; moment += 10 * time.Millisecond { // the page is there
+		for _, delay := range []time.Duration{10 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond} {
+			for _, heard := range []time.Duration{0, 50 * time.Millisecond, 110 * time.Millisecond, 300 * time.Millisecond} {
+				inFleet(t, 2, func(t *testing.T, f *fleet) {
+					a, b := f.replicas[0], f.replicas[1]
+					a.desk.set(false, 100*time.Millisecond)
+					b.desk.set(false, delay)
+					a.Answered(keyA, "/api/v2/Session/create", f.token(keyA))
+					time.Sleep(moment)
+					go b.End(t.Context(), "person-1")
+					time.Sleep(heard)
+					a.desk.set(false, 0)
+					a.ForgetHere("person-1")
+					time.Sleep(2 * time.Second)
+					if pages, notes := f.shelf.left(); pages+notes > 0 {
+						t.Errorf("ended after %v, %v each way, heard %v later: %d pages and %d notes are left", moment, delay, heard, pages, notes)
+					}
+				})
+			}
+		}
+	}
+}
+
 // A log-out cuts such a call at once.
 func TestLogOutWhileCalling(t *testing.T) {
 	inFleet(t, 1, func(t *testing.T, f *fleet) {

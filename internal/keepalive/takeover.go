@@ -216,14 +216,39 @@ func (k *Keeper) removePage(ctx context.Context, session string) error {
 	if _, version, err := k.o.Book.Read(ctx, session); err != nil || version == 0 {
 		return err
 	}
-	mark, err := k.o.Book.Due(ctx, session, noteLease) // in place of the keeper's
-	if err != nil {
-		return err
-	}
 	if err := k.o.Book.Remove(ctx, session); err != nil {
 		return err
 	}
+	mark, err := k.o.Book.Due(ctx, session, noteLease) // in place of the keeper's, which may be newer than the page
+	if err != nil {
+		return err
+	}
 	return k.o.Book.Settle(ctx, session, mark)
+}
+
+// unnote removes the last note that was made here of a person who was forgotten: it may have
+// been made after another replica removed the page. It is called with mu held.
+func (k *Keeper) unnote(p *person) {
+	if k.o.Book == nil || k.life.Err() != nil {
+		return
+	}
+	k.loops.Go(func() {
+		k.tryUntilDone(func(ctx context.Context) error {
+			select {
+			case p.turn <- struct{}{}:
+				defer func() { <-p.turn }()
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if p.mark == 0 {
+				return nil
+			}
+			if _, version, err := k.o.Book.Read(ctx, p.session); err != nil || version != 0 {
+				return err
+			}
+			return k.settle(ctx, p)
+		})
+	})
 }
 
 // strike has a session that is over removed from the page, behind the back of whoever
