@@ -107,13 +107,13 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// cleanupWorld is two replicas with a database of their own; log-ins end after 3 s.
+// cleanupWorld is two replicas with a database of their own; log-ins end after 12 s.
 func cleanupWorld(t *testing.T) (*vandal, *world, *world) {
 	t.Helper()
 	server := startShared(t)
 	v := server.vandal(t)
 	knobs := simulator.DefaultKnobs()
-	knobs.HelseID.RefreshTokenSeconds = 3
+	knobs.HelseID.RefreshTokenSeconds = 12
 	a := newWorld(t, setup{env: v.env(server), sim: simulator.Options{Knobs: &knobs}})
 	return v, a, a.replica()
 }
