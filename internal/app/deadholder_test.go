@@ -20,7 +20,7 @@ import (
 	"sfm-sidecar/internal/tokencache"
 )
 
-const testLease = time.Second
+const testLease = 3 * time.Second
 
 // Who dies with a lock costs the others its lease, whatever the lock is for and
 // wherever its holder was, but for the moment in which a refresh token was sent.
@@ -106,6 +106,7 @@ func newMortal(t *testing.T, server *sharedServer) *mortal {
 	}
 	shared, err := store.OpenRedis(store.RedisOptions{
 		URL: "unix://" + socket, Keys: [][]byte{[]byte("the test's own key, of 32 bytes!")}, Lease: testLease,
+		Timeout: 5 * time.Second, // a machine that stands still is no store that is down
 	})
 	if err != nil {
 		t.Fatal(err)
