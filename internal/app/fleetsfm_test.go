@@ -230,7 +230,7 @@ func TestSFMSessionsRenewOnceInAFleet(t *testing.T) {
 // give SFM no token twice.
 func TestSFMSessionsThroughARollingRestart(t *testing.T) {
 	t.Parallel()
-	const life = 6
+	const life = 12
 	server := startShared(t)
 	v := server.vandal(t)
 	a := shortLived(t, life, v.env(server)...)

@@ -83,9 +83,10 @@ func (s *sharedServer) sfmNames() string {
 // over before their tokens run out, and log-out there ends them all.
 func TestSFMSessionsAreTakenOver(t *testing.T) {
 	t.Parallel()
+	const life = 20 * time.Second
 	server := startShared(t)
 	cord := server.newCord()
-	a := shortLived(t, 12, append(server.env(), "SIDECAR_STORE=unix://"+cord.socket)...)
+	a := shortLived(t, int(life/time.Second), append(server.env(), "SIDECAR_STORE=unix://"+cord.socket)...)
 	b, c := a.replica(server.env()...), a.replica(server.env()...)
 	handle, tenants := a.logIn("lege"), simulator.Tenants()[:2]
 	for _, tenant := range tenants {
@@ -112,10 +113,10 @@ func TestSFMSessionsAreTakenOver(t *testing.T) {
 	eventually(t, "a new token for both", func() bool {
 		return a.atSFM(tenants[0].Parent).NewTokens >= 1 && a.atSFM(tenants[1].Parent).NewTokens >= 1
 	})
-	if took := time.Since(taken); took > 12*time.Second {
+	if took := time.Since(taken); took > life {
 		t.Errorf("it took %v", took)
 	}
-	<-time.After(6 * time.Second) // most of a life with the new keeper
+	<-time.After(life / 2) // most of a life with the new keeper
 	for _, tenant := range tenants {
 		s := a.atSFM(tenant.Parent)
 		if s.State != simulator.SFMSessionOpen || s.Refreshes != s.NewTokens {
