@@ -56,7 +56,9 @@ func (m *Manager) Close() {
 		d.unfollow()
 	}
 	b.work.Wait()
-	m.attendance.end() // last: until then it may write what others wait for
+	if m.attendance != nil {
+		m.attendance.Leave() // last: until then it may write what others wait for
+	}
 }
 
 // start runs f in the background, unless that has ended.

@@ -80,7 +80,7 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 		return a, err
 	}
 	if !a.Used.IsZero() {
-		return a, m.refuseUsed(ctx, a)
+		return a, m.refuseUsed(ctx, c.State, a, version)
 	}
 	if c.Own != (a.Browser != "") || c.Own && !equal(a.Browser, m.ID(c.Browser)) {
 		return a, loginFailed("browser-changed", "the answer came with another browser than the one that began")
@@ -91,7 +91,7 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 	if err := m.o.HelseID.CheckResponseIssuer(c.Issuer); err != nil {
 		return a, err
 	}
-	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second), From: m.attendance.signature()})
+	used, err := json.Marshal(attempt{Session: a.Session, Used: m.now().Truncate(time.Second), From: m.signature(ctx)})
 	if err != nil {
 		return a, fmt.Errorf("encoding a log-in: %w", err)
 	}
@@ -107,13 +107,23 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 }
 
 // refuseUsed refuses a state that was used. A log-in that is still pending when nobody can
-// be exchanging its code any more, or when who did that is away, was cut off.
-func (m *Manager) refuseUsed(ctx context.Context, a attempt) error {
-	if m.now().Sub(a.Used) < spentLife {
-		m.whenAway(a.Session, a.From, func(ctx context.Context) error { return m.cutOff(ctx, a.Session) })
-		return errReplayed()
+// be exchanging its code any more, or when who did that is gone, was cut off.
+func (m *Manager) refuseUsed(ctx context.Context, state string, a attempt, version uint64) error {
+	age, err := m.writtenAgo(ctx, m.stateKey(state), attemptLifetime, m.now().Sub(a.Used))
+	if err != nil {
+		return err
 	}
-	return m.cutOff(ctx, a.Session)
+	if age >= spentLife {
+		return m.cutOff(ctx, a.Session)
+	}
+	m.whenGone(a.Session, a.From, age, func(ctx context.Context) error {
+		// Who had it may have given it back, for another to exchange the code.
+		if _, now, err := m.getAttempt(ctx, state); err != nil || now != version {
+			return err
+		}
+		return m.cutOff(ctx, a.Session)
+	})
+	return errReplayed()
 }
 
 // cutOff fails a log-in that is pending because the replica that exchanged its code died.
@@ -235,7 +245,7 @@ func (r *record) activate(p helseid.Person, login *helseid.Login, now time.Time)
 		}
 	}
 	r.State, r.Person = Active, p
-	r.RefreshToken, r.IDToken, r.Key = login.RefreshToken, login.IDToken, login.Thumbprint
+	r.RefreshToken, r.Replaced, r.IDToken, r.Key = login.RefreshToken, ofLogin, login.IDToken, login.Thumbprint
 	r.Expires = expiry(now, login.RefreshLifetime)
 	r.Options, r.Browser, r.Expect = LoginOptions{}, "", Expect{}
 	return nil

@@ -113,3 +113,23 @@ func TestFinishCutOff(t *testing.T) {
 		wantState(session.Active)
 	})
 }
+
+// Who has a clock that is minutes off takes nobody's log-in for cut off.
+func TestFinishTwiceWithWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t, func(n int, o *session.Options) {
+			o.Now = func() time.Time { return time.Now().Add(time.Duration(n) * 4 * time.Minute) }
+		})
+		_, _, browser, state := a.pending(t, session.Begin{})
+		goOn := make(chan struct{})
+		a.helseID.exchange = func() error { <-goOn; return nil }
+		done := make(chan error)
+		go func() { done <- a.Finish(t.Context(), own(state, browser)) }()
+		synctest.Wait()
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -41,6 +41,7 @@ func FuzzFleetUnderFire(f *testing.F) {
 func fleetUnderFire(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, dice: rand.New(rand.NewPCG(seed, 1)), engine: store.NewMemory(), judge: judge{valid: "rt-0"}}
+		w.wrong = w.dice.IntN(4) == 0
 		fleet := []*session.Manager{w.replica(), w.replica(), w.replica()}
 		if w.dice.IntN(4) == 0 {
 			time.AfterFunc(w.below(time.Minute), w.ways[2].kill)
@@ -48,7 +49,7 @@ func fleetUnderFire(t *testing.T, seed uint64) {
 		w.live(fleet)
 		w.calm()
 		time.Sleep(10 * time.Minute) // what one has in memory is stored, what was noted has run out
-		if w.ways[2].dead {
+		if w.dead(w.ways[2]) {
 			w.check(fleet[:2])
 		} else {
 			w.check(fleet)
@@ -73,8 +74,7 @@ type world struct {
 	// asked: to end the session; ended: and that worked.
 	asked, ended bool
 	ways         []*way
-	// seen is from when on a replica has a connection to the store.
-	seen map[string]time.Time
+	wrong        bool // clocks are
 }
 
 // judge is what HelseID knows of its refresh tokens.
@@ -107,8 +107,8 @@ func (w *world) fail(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.until = time.Now().Add(d)
-	for id := range w.seen {
-		w.seen[id] = w.until.Add(time.Duration(w.dice.Int64N(int64(8 * time.Second))))
+	for _, way := range w.ways { // who is cut off meanwhile comes back after that
+		way.line = time.Now().Add(max(d, time.Until(way.until)) + time.Duration(w.dice.Int64N(int64(15*time.Second))))
 	}
 }
 
@@ -122,7 +122,7 @@ func (w *world) replica() *session.Manager {
 	s := &way{world: w}
 	w.ways = append(w.ways, s)
 	o := options(&judging{fakeHelseID: newFake(w.t), world: w, way: s}, s)
-	o.Presence, o.Shared, o.Secret = s, true, []byte("the fleet's")
+	o.Presence, o.Lister, o.Shared, o.Secret, o.Now = s, w.engine, true, []byte("the fleet's"), w.clock()
 	m, err := session.New(o)
 	if err != nil {
 		w.t.Fatal(err)
@@ -130,18 +130,30 @@ func (w *world) replica() *session.Manager {
 	return m
 }
 
+// clock is a replica's idea of the time: in some courses they differ by minutes.
+func (w *world) clock() func() time.Time {
+	off := time.Duration(0)
+	if w.wrong {
+		off = w.below(10*time.Minute) - 5*time.Minute
+	}
+	return func() time.Time { return time.Now().Add(off) }
+}
+
 // live lets the replicas refresh, each when it likes, and maybe one end the session.
 func (w *world) live(fleet []*session.Manager) {
 	w.handle = w.adopt(fleet[0])
 	w.fire = true
 	pause := 20 * time.Second // between two refreshes of a replica
-	if w.odds(50) {
+	switch {
+	case w.odds(30):
 		pause = 200 * time.Second
+	case w.odds(50):
+		pause = 6 * time.Second
 	}
 	var work sync.WaitGroup
 	for _, m := range fleet {
 		work.Go(func() {
-			for range 5 {
+			for range 8 {
 				time.Sleep(w.below(pause))
 				_, _ = m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
 			}
@@ -175,8 +187,10 @@ func (w *world) calm() {
 func (w *world) check(fleet []*session.Manager) {
 	for i, m := range fleet {
 		_, err := m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
-		if own, ok := errors.AsType[*session.Error](err); ok && w.ways[2].dead && own.Kind == "store-unavailable" {
-			time.Sleep(11 * time.Second) // it may have died with the token
+		if own, ok := errors.AsType[*session.Error](err); ok && w.dead(w.ways[2]) && own.Kind == "store-unavailable" {
+			time.Sleep(3 * time.Minute) // it may have died with the token, and nobody can tell
+			_, _ = m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
+			time.Sleep(20 * time.Second)
 			_, err = m.Refresh(context.Background(), m.ID(w.handle), helseid.Request{})
 		}
 		switch {
@@ -218,6 +232,12 @@ func (h *judging) Refresh(_ context.Context, token string, r helseid.Request) (*
 		return nil, noAnswer{}
 	case w.odds(5):
 		return nil, refused{code: "tenant-not-delegated"}
+	case w.odds(10): // it is cut off meanwhile, and maybe the store dies
+		h.way.away(w.below(2 * time.Minute))
+		if w.odds(50) {
+			w.fail(w.below(5 * time.Second))
+		}
+		time.Sleep(w.below(5 * time.Second))
 	case w.odds(30):
 		time.Sleep(w.below(20 * time.Second))
 	default:
@@ -271,13 +291,13 @@ func (w *world) dead(s *way) bool {
 	return s.dead
 }
 
-// way is how one replica reaches the store.
+// way is how one replica reaches the store. The world's mutex guards it.
 type way struct {
 	world *world
-	dead  bool       // guarded by the world's mutex, as is name
-	name  string     // under which the replica attends
-	mu    sync.Mutex // guards until
-	until time.Time
+	dead  bool
+	name  string    // under which the replica attends
+	until time.Time // it is cut off, in silence
+	line  time.Time // since when, or from when on, the store has its connection
 }
 
 // kill has the replica do nothing any more. What it had of HelseID alone is lost.
@@ -292,52 +312,81 @@ func (s *way) kill() {
 	}
 }
 
-func (s *way) Attend(id string) (attends func() bool, stop func()) {
-	w := s.world
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.seen == nil {
-		w.seen = map[string]time.Time{}
-	}
-	s.name, w.seen[id] = id, time.Time{}
-	return func() bool { return s.attended(id) }, func() {}
+func (s *way) Attend() store.Attendance {
+	s.name = fmt.Sprint("replica ", len(s.world.ways))
+	return s
 }
 
-func (s *way) Attended(_ context.Context, id string) (bool, error) {
+func (s *way) ID() string { return s.name }
+func (s *way) Leave()     {}
+
+func (s *way) Seen(context.Context) bool {
 	if err, _ := s.broken(); err != nil {
-		return false, err
+		return false
 	}
-	return s.attended(id), nil
+	return s.seen(s.name)
 }
 
-// attended says whether the store has a connection of a replica. One that can't reach it
-// for itself was cut off in silence, and still has.
-func (s *way) attended(id string) bool {
+// seen says whether the store has a connection of a replica. One that can't reach it for
+// itself was cut off in silence, and still has, until the store dies.
+func (s *way) seen(name string) bool {
 	w := s.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, other := range w.ways {
-		if other.name == id && other.dead {
-			return false
+		if other.name == name {
+			return !other.dead && !time.Now().Before(other.line)
 		}
 	}
-	return !time.Now().Before(w.seen[id])
+	return false
+}
+
+func (s *way) Gone(_ context.Context, name string, ago time.Duration) bool {
+	stands := s.stands()
+	if time.Since(stands) < ago+2*time.Second {
+		return false
+	}
+	for range 11 {
+		if err, _ := s.broken(); err != nil || s.seen(name) || !s.stands().Equal(stands) {
+			return false
+		}
+		time.Sleep(time.Second)
+	}
+	return true
+}
+
+func (s *way) stands() time.Time {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	return s.line
+}
+
+// cut breaks the connection that is seen. Another stands before anybody is taken for dead.
+func (s *way) cut(d time.Duration) {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	if line := time.Now().Add(d); line.After(s.line) {
+		s.line = line
+	}
 }
 
 // away is for how long the store can't be reached from here.
 func (s *way) away(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
 	s.until = time.Now().Add(d)
+}
+
+func (s *way) cutOff() bool {
+	s.world.mu.Lock()
+	defer s.world.mu.Unlock()
+	return time.Now().Before(s.until)
 }
 
 // broken fails a call before it is carried out, or else says whether it shall fail after that.
 func (s *way) broken() (before error, after error) {
 	w := s.world
-	s.mu.Lock()
-	away := time.Now().Before(s.until)
-	s.mu.Unlock()
-	away = w.down() || away || w.dead(s)
+	away := w.down() || w.dead(s) || s.cutOff()
 	time.Sleep(w.below(5 * time.Millisecond))
 	switch {
 	case away, w.odds(5):
@@ -350,6 +399,8 @@ func (s *way) broken() (before error, after error) {
 		return errDown, nil
 	case w.odds(4):
 		return nil, errDown
+	case w.odds(2):
+		s.cut(w.below(9 * time.Second))
 	}
 	return nil, nil
 }

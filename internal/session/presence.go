@@ -2,61 +2,33 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"sync"
 	"time"
 
 	"sfm-sidecar/internal/store"
 )
 
-// A replica that dies in the middle of an exchange leaves a note with its name. Whether
-// it is there can be asked of the store: its connection ends with it, while one that was
-// stopped, or is cut off in silence, keeps it. One whose connection broke, or whose server
-// was replaced, has another within nine seconds, and writes what it has. So who is away for
-// longer has died, or can't reach the store.
-
-const (
-	// awayTime is for how long the sender of a note must not have been seen.
-	awayTime = 10 * time.Second
-	// searchEvery is how often it is looked for meanwhile.
-	searchEvery = time.Second
-)
-
-// attendance is by what other replicas see that this one is there.
-type attendance struct {
-	name string
-	seen func() bool // whether they can, as far as this process knows
-	end  func()
-}
-
-// attend has this replica seen under a name of its own. If p is nil, nobody sees it.
-func attend(p store.Presence) attendance {
-	if p == nil {
-		return attendance{seen: func() bool { return false }, end: func() {}}
-	}
-	name := rand.Text()
-	seen, end := p.Attend(name)
-	return attendance{name, seen, end}
-}
+// A replica that dies in the middle of an exchange leaves a note with its name, and others
+// find that it is gone. Where they can't tell, time decides.
 
 // signature is this replica's name, for a note that it leaves; "" where nobody could see
 // that it is there.
-func (a attendance) signature() string {
-	if !a.seen() {
+func (m *Manager) signature(ctx context.Context) string {
+	if m.attendance == nil || !m.attendance.Seen(ctx) {
 		return ""
 	}
-	return a.name
+	return m.attendance.ID()
 }
 
-// whenAway does something once if the replica of a note is away for awayTime. It gives up
-// when that is seen, or the store can't tell; whoever comes upon the note next begins anew.
-func (m *Manager) whenAway(note, replica string, do func(context.Context) error) {
-	if m.o.Presence == nil || replica == "" || !m.searches.begin(note) {
+// whenGone does something once if the replica that left a note, of that age, turns out to be
+// gone. While that can't be told, whoever comes upon the note next looks anew.
+func (m *Manager) whenGone(note, replica string, age time.Duration, do func(context.Context) error) {
+	if m.attendance == nil || replica == "" || !m.searches.begin(note) {
 		return
 	}
 	if !m.background.start(func() {
 		defer m.searches.end(note)
-		if m.staysAway(replica) {
+		if m.attendance.Gone(m.background.ctx, replica, age) {
 			_ = tryOnce(m.background.ctx, do) // else whoever comes upon the note next
 		}
 	}) {
@@ -64,24 +36,17 @@ func (m *Manager) whenAway(note, replica string, do func(context.Context) error)
 	}
 }
 
-// staysAway looks for a replica for awayTime, and says whether it was never seen. Looks are
-// counted, so that one who is stopped meanwhile has not looked.
-func (m *Manager) staysAway(replica string) bool {
-	look := time.NewTicker(searchEvery)
-	defer look.Stop()
-	for range awayTime / searchEvery {
-		there, err := m.o.Presence.Attended(m.background.ctx, replica)
-		if there || err != nil {
-			return false
-		}
-		select {
-		case <-look.C:
-		case <-m.background.ctx.Done():
-			return false
-		}
+// writtenAgo is how long ago a note was written that lives for life, by the store's clock:
+// those of replicas may differ. Where there is no such clock it is that long by the own.
+func (m *Manager) writtenAgo(ctx context.Context, note store.Key, life, byOwn time.Duration) (time.Duration, error) {
+	if m.o.Lister == nil {
+		return byOwn, nil
 	}
-	there, err := m.o.Presence.Attended(m.background.ctx, replica)
-	return !there && err == nil
+	left, err := m.o.Lister.Left(ctx, []store.Key{note})
+	if err != nil {
+		return 0, storeError(err)
+	}
+	return life - left[0], nil
 }
 
 // searches are the notes whose replica is being looked for. The zero value is ready.

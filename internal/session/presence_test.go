@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"sync"
 	"testing"
@@ -18,39 +19,19 @@ import (
 type roll struct {
 	mu    sync.Mutex // guards what follows
 	there map[string]bool
-	broke bool // it can't tell
-	looks int
+	stood time.Duration // for how long back it can tell
+	asked int           // how often somebody was looked for
 }
 
-func (r *roll) Attend(id string) (attends func() bool, stop func()) {
-	r.set(id, true)
-	return func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.there[id]
-	}, func() { r.set(id, false) }
-}
-
-func (r *roll) set(id string, there bool) {
+func (r *roll) Attend() store.Attendance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s := &seat{r, fmt.Sprint("replica ", len(r.there))}
 	if r.there == nil {
 		r.there = map[string]bool{}
 	}
-	r.there[id] = there
-}
-
-func (r *roll) fail(broke bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.broke = broke
-}
-
-// asked is how often somebody was looked for.
-func (r *roll) asked() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.looks
+	r.there[s.id] = true
+	return s
 }
 
 // all has all who ever attended be there, or away.
@@ -74,48 +55,60 @@ func (r *roll) count() (n int) {
 	return n
 }
 
-func (r *roll) Attended(_ context.Context, id string) (bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.looks++
-	if r.broke {
-		return false, errDown
-	}
-	return r.there[id], nil
+// seat is one's place on a roll.
+type seat struct {
+	roll *roll
+	id   string
+}
+
+func (s *seat) ID() string { return s.id }
+
+func (s *seat) Seen(context.Context) bool {
+	s.roll.mu.Lock()
+	defer s.roll.mu.Unlock()
+	return s.roll.there[s.id]
+}
+
+func (s *seat) Gone(_ context.Context, id string, ago time.Duration) bool {
+	time.Sleep(10 * time.Second) // as long as it takes
+	s.roll.mu.Lock()
+	defer s.roll.mu.Unlock()
+	s.roll.asked++
+	return !s.roll.there[id] && ago < s.roll.stood
+}
+
+func (s *seat) Leave() {
+	s.roll.mu.Lock()
+	defer s.roll.mu.Unlock()
+	s.roll.there[s.id] = false
 }
 
 // newSeenFleet is newFleet of which it is known who is there: a alone attends.
 func newSeenFleet(t *testing.T) (a, b *rig, r *roll) {
-	r = new(roll)
+	r = &roll{stood: time.Hour}
 	a, b = newFleet(t, func(n int, o *session.Options) {
 		o.Presence = []store.Presence{r, watcher{r}}[n]
 	})
 	return a, b, r
 }
 
-// watcher looks, and does not attend.
+// watcher looks, and is not seen.
 type watcher struct{ *roll }
 
-func (watcher) Attend(string) (attends func() bool, stop func()) {
-	return func() bool { return false }, func() {}
-}
+func (w watcher) Attend() store.Attendance { return &seat{w.roll, "nobody"} }
 
 // A replica that dies in the middle of a refresh costs the person ten seconds, and then
 // the one replay there is. Who only might have died costs the minutes that an exchange
 // may take.
-func TestSenderAway(t *testing.T) {
+func TestSenderGone(t *testing.T) {
 	for name, c := range map[string]struct {
-		sent bool // once more, after ten seconds
-		// meanwhile is called every second.
-		meanwhile func(r *roll, second int)
+		there bool
+		stood time.Duration // before the first call of the other
+		sent  bool          // once more, after ten seconds
 	}{
-		"died":               {true, func(r *roll, second int) { r.all(false) }},
-		"is there":           {false, func(r *roll, second int) {}},
-		"was seen":           {false, func(r *roll, second int) { r.all(second == 8) }},
-		"back at the end":    {false, func(r *roll, second int) { r.all(second == 10) }},
-		"nobody can tell":    {false, func(r *roll, second int) { r.all(false); r.fail(true) }},
-		"nobody can, lastly": {false, func(r *roll, second int) { r.all(false); r.fail(second == 10) }},
-		"nobody could, once": {false, func(r *roll, second int) { r.all(false); r.fail(second == 5) }},
+		"died":            {false, time.Hour, true},
+		"is there":        {true, time.Hour, false},
+		"nobody can tell": {false, 20 * time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -123,14 +116,13 @@ func TestSenderAway(t *testing.T) {
 				handle := a.active(t)
 				a.store.full.Store(true) // what it gets is written by nobody
 				a.refresh(t, handle, "store-unavailable")
-				c.meanwhile(r, 0)
+				time.Sleep(20 * time.Second)
+				r.all(c.there)
+				r.stood = c.stood
 				b.refresh(t, handle, "store-unavailable")
-				time.Sleep(500 * time.Millisecond) // between two looks
-				for second := range 10 {
-					c.meanwhile(r, second+1)
-					b.refresh(t, handle, "store-unavailable")
-					time.Sleep(time.Second)
-				}
+				time.Sleep(9 * time.Second)
+				b.refresh(t, handle, "store-unavailable")
+				time.Sleep(2 * time.Second)
 				b.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} }
 				b.refresh(t, handle, map[bool]string{true: "session-expired", false: "store-unavailable"}[c.sent])
 			})
@@ -140,7 +132,7 @@ func TestSenderAway(t *testing.T) {
 
 // The replica of a note is looked for once, however many come upon it, and after that the
 // token is sent by one.
-func TestSenderAwayForAll(t *testing.T) {
+func TestSenderGoneForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, r := newSeenFleet(t)
 		handle := a.active(t)
@@ -153,8 +145,8 @@ func TestSenderAwayForAll(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		if n := r.asked(); n != 11 {
-			t.Errorf("looked %d times", n)
+		if r.asked != 1 {
+			t.Errorf("looked %d times", r.asked)
 		}
 		b.helseID.valid = "rt-0" // it never saw the first request
 		for range 3 {
@@ -237,6 +229,35 @@ func TestFinishCutOffSoon(t *testing.T) {
 		close(goOn)
 		if err := <-gone; err == nil {
 			t.Error("a log-in that had failed was finished")
+		}
+	})
+}
+
+// A replica that gave a log-in back, since HelseID was away, and is gone after that, does not
+// fail what another makes of it.
+func TestGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, r := newSeenFleet(t)
+		handle, _, browser, state := a.pending(t, session.Begin{})
+		goOn := make(chan struct{})
+		a.helseID.exchange = func() error { <-goOn; return refused{code: "helseid-unavailable"} }
+		gone := make(chan error)
+		go func() { gone <- a.Finish(t.Context(), own(state, browser)) }()
+		synctest.Wait()
+		r.all(false)
+		wantCode(t, b.Finish(t.Context(), own(state, browser)), "login-failed", "replayed")
+		close(goOn)
+		wantCode(t, <-gone, "helseid-unavailable", "")
+		stay := make(chan struct{})
+		a.helseID.exchange = func() error { <-stay; return nil }
+		go func() { gone <- b.Finish(t.Context(), own(state, browser)) }()
+		time.Sleep(20 * time.Second)
+		close(stay)
+		if err := <-gone; err != nil {
+			t.Error(err)
+		}
+		if s, err := b.Status(t.Context(), handle, "", 0); err != nil || s.State != session.Active {
+			t.Errorf("%v, %v", s.State, err)
 		}
 	})
 }

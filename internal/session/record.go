@@ -37,7 +37,10 @@ type record struct {
 
 	Person       helseid.Person `json:"person,omitzero"`
 	RefreshToken string         `json:"refresh_token,omitempty"`
-	IDToken      string         `json:"id_token,omitempty"`
+	// Replaced is the keyed hash of the refresh token that this one was given for, or
+	// ofLogin; empty where an older sidecar wrote the record.
+	Replaced string `json:"replaced,omitempty"`
+	IDToken  string `json:"id_token,omitempty"`
 	// Key is the thumbprint of the key that the refresh token was obtained with.
 	Key string `json:"key,omitempty"`
 	// Expires is the end of the refresh token, zero where HelseID did not say.
@@ -45,6 +48,9 @@ type record struct {
 	// Problem is why the session failed or ended.
 	Problem *Error `json:"problem,omitempty"`
 }
+
+// ofLogin stands in a record whose refresh token came with the log-in.
+const ofLogin = "log-in"
 
 // usable is nil for a session that may be used at now, otherwise the refusal.
 func (r *record) usable(now time.Time) error {

@@ -58,12 +58,13 @@ func (m *Manager) Refresh(ctx context.Context, id string, r helseid.Request) (*h
 		return nil, err
 	}
 	r.PID, r.Obtained = d.record.Person.PID, d.record.Key
-	return m.refresh(ctx, spending{id: id, token: d.record.RefreshToken, hold: hold}, r)
+	return m.refresh(ctx, spending{id: id, token: d.record.RefreshToken, replaced: d.record.Replaced, hold: hold}, r)
 }
 
 // spending is the use of a session's refresh token, under the lock for that.
 type spending struct {
 	id, token string
+	replaced  string // as in the record
 	hold      store.Hold
 	note      string // tells the note that the token is sent from others; "" where none is needed
 }
@@ -135,7 +136,7 @@ func (m *Manager) replace(ctx context.Context, id string, fence uint64, n succes
 		if r.RefreshToken != n.spent {
 			return errReplaced // by this very token, after a write of which no answer came, or by a later one
 		}
-		r.RefreshToken, r.Key = n.token, n.key
+		r.RefreshToken, r.Replaced, r.Key = n.token, m.ID(n.spent), n.key
 		if n.lifetime > 0 {
 			r.Expires = expiry(m.now().Add(-time.Since(n.sent)), n.lifetime)
 		}

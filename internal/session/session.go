@@ -123,7 +123,7 @@ type Manager struct {
 	decoded    *lru.Cache[string, *decoded]
 	begun      beginnings
 	unsaved    unsaved
-	attendance attendance
+	attendance store.Attendance // nil without Options.Presence
 	searches   searches
 	background *background
 }
@@ -147,7 +147,11 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Manager{o: o, decoded: cache, attendance: attend(o.Presence), background: newBackground()}, nil
+	m := &Manager{o: o, decoded: cache, background: newBackground()}
+	if o.Presence != nil {
+		m.attendance = o.Presence.Attend()
+	}
+	return m, nil
 }
 
 // Session is an active log-in.

@@ -17,7 +17,7 @@ import (
 
 const (
 	// spentLife is how long a refresh token that was sent is not sent by others, unless its
-	// sender is found to be away (see [Manager.whenAway]): longer than the exchange may
+	// sender is found to be gone (see [Manager.whenGone]): longer than the exchange may
 	// take. Who finds it after that asks whether its sender has an answer in memory: one
 	// that lives, and reaches the store, writes it there within answerTime, as a store that
 	// was down for minutes has others do, too. After that the sender is taken for dead, and
@@ -38,7 +38,7 @@ type spentNote struct {
 	From  string    `json:"from,omitempty"` // the replica, where it can be seen whether that is there
 	Sent  time.Time `json:"sent"`
 	Asked time.Time `json:"asked,omitzero"` // when somebody asked for the answer
-	Away  bool      `json:"away,omitempty"` // the replica was looked for and not found
+	Gone  bool      `json:"gone,omitempty"` // the replica is, as somebody found
 }
 
 // noteSpent writes down that a refresh token is about to be sent, or refuses one that
@@ -51,10 +51,12 @@ func (m *Manager) noteSpent(ctx context.Context, s *spending) error {
 	if err != nil && !errors.Is(err, store.ErrMissing) {
 		return storeError(err)
 	}
-	n := spentNote{Token: m.ID(s.token), By: rand.Text(), From: m.attendance.signature(), Sent: m.o.Now()}
+	n := spentNote{Token: m.ID(s.token), By: rand.Text(), From: m.signature(ctx), Sent: m.o.Now()}
 	before := new(spentNote)
-	if err == nil && json.Unmarshal(e.Value, before) == nil && before.Token == n.Token && before.forbidsSending(n.Sent) {
-		return m.refuseSpent(ctx, s, *before, e.Version)
+	if err == nil && json.Unmarshal(e.Value, before) == nil {
+		if err := m.heed(ctx, s, *before, e.Version); err != nil {
+			return err
+		}
 	}
 	if err = m.putSpentNote(ctx, s.id, n, e.Version); err == nil && s.lost() {
 		err = store.ErrLost
@@ -70,29 +72,48 @@ func (m *Manager) noteSpent(ctx context.Context, s *spending) error {
 	return nil
 }
 
-// forbidsSending says whether the token of a note may not be sent yet: its sender must be
-// away, or have been asked, which is done no earlier than spentLife after it was sent.
-func (n *spentNote) forbidsSending(now time.Time) bool {
-	return !n.Away && (!n.asked(now) || now.Sub(n.Asked) < answerTime)
+// heed is nil where an earlier note is no reason not to send a token.
+func (m *Manager) heed(ctx context.Context, s *spending, n spentNote, version uint64) error {
+	switch {
+	case n.Token == m.ID(s.token) && !n.Gone:
+		return m.refuseSpent(ctx, s, n, version)
+	case n.Token == m.ID(s.token), n.Token == "", n.Token == s.replaced, s.replaced == "":
+		return nil
+	}
+	// A later token than this was sent: the record is not the last that was written.
+	if err := m.checkUnreplaced(ctx, s); err != nil {
+		return err
+	}
+	return m.expire(ctx, s.id, "the store has an earlier state of the log-in than before")
 }
 
-func (n *spentNote) asked(now time.Time) bool { return now.Sub(n.Asked) < askedLife }
-
-// refuseSpent is the refusal of a token that may not be sent. It has its sender looked for,
-// and puts the question to it where that is due.
+// refuseSpent is the refusal of a token that may not be sent, since its sender may have the
+// answer. It has the sender looked for, and puts the question to it where that is due.
+// Times count that have passed by the store's clock and by the own.
 func (m *Manager) refuseSpent(ctx context.Context, s *spending, n spentNote, version uint64) error {
-	m.whenAway(n.By, n.From, func(ctx context.Context) error { return m.noteAway(ctx, s.id, n.By) })
-	if now := m.o.Now(); now.Sub(n.Sent) >= spentLife && !n.asked(now) {
+	now := m.o.Now()
+	age, err := m.writtenAgo(ctx, spentKey(s.id), remembered, now.Sub(n.Sent))
+	if err != nil {
+		return err
+	}
+	asked := now.Sub(n.Asked) < askedLife
+	switch {
+	case asked && min(age, now.Sub(n.Asked)) >= answerTime:
+		return nil // nobody has answered
+	case asked:
+	case min(age, now.Sub(n.Sent)) >= spentLife:
 		n.Asked = now
 		if err := m.putSpentNote(ctx, s.id, n, version); err != nil {
 			return storeError(err)
 		}
+	case n.Asked.IsZero(): // else the note is older than it looks
+		m.whenGone(n.By, n.From, age, func(ctx context.Context) error { return m.noteGone(ctx, s.id, n.By) })
 	}
 	return &Error{Kind: codeStore, Text: "the log-in is being renewed by another replica, which could not store the outcome yet", after: tryAgain}
 }
 
-// noteAway writes into a note, unless it is another by now, that its sender is away.
-func (m *Manager) noteAway(ctx context.Context, id, by string) error {
+// noteGone writes into a note, unless it is another by now, that its sender is gone.
+func (m *Manager) noteGone(ctx context.Context, id, by string) error {
 	e, err := m.o.Store.Get(ctx, spentKey(id))
 	if errors.Is(err, store.ErrMissing) {
 		return nil
@@ -104,7 +125,7 @@ func (m *Manager) noteAway(ctx context.Context, id, by string) error {
 	if err := json.Unmarshal(e.Value, n); err != nil || n.By != by {
 		return err
 	}
-	n.Away = true
+	n.Gone = true
 	return m.putSpentNote(ctx, id, *n, e.Version)
 }
 
@@ -154,7 +175,12 @@ func (m *Manager) removeSpentNote(s spending) {
 		if json.Unmarshal(e.Value, n) == nil && n.By != s.note {
 			return nil
 		}
-		return m.o.Store.Delete(ctx, spentKey(s.id))
+		// One of nobody takes its place, and not that of another which comes meanwhile.
+		err = m.o.Store.PutIf(ctx, spentKey(s.id), []byte("{}"), time.Second, e.Version)
+		if errors.Is(err, store.ErrChanged) {
+			return nil
+		}
+		return err
 	}
 	if tryOnce(context.Background(), remove) != nil {
 		m.keepTrying(remembered, remove)

@@ -84,6 +84,98 @@ func TestReplacedBeforeItWasSent(t *testing.T) {
 	}
 }
 
+// An earlier state of a log-in, put back by somebody who can write to the store, sends
+// no token that is known to be spent, however long ago that was.
+func TestEarlierRecordPutBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for refreshes := range 4 {
+			a, b := newFleet(t)
+			handle := a.active(t)
+			key := store.Key{Kind: session.KindRecord, ID: a.ID(handle)}
+			earlier, err := a.store.Memory.Get(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range refreshes {
+				a.refresh(t, handle, "")
+			}
+			if err := a.store.Memory.Put(t.Context(), key, earlier.Value, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"", "store-unavailable", "session-expired", "session-expired"}[refreshes]
+			before := a.helseID.asked()
+			b.refresh(t, handle, want)
+			if n := a.helseID.asked() - before; want != "" && n != 0 {
+				t.Errorf("after %d refreshes HelseID was asked %d times", refreshes, n)
+			}
+		}
+	})
+}
+
+// What an older sidecar wrote does not say which token was replaced, and is good.
+func TestRecordWithoutTheReplaced(t *testing.T) {
+	a, b := newFleet(t)
+	handle := a.active(t)
+	a.refresh(t, handle, "")
+	key := store.Key{Kind: session.KindRecord, ID: a.ID(handle)}
+	e, err := a.store.Memory.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := slices.Concat(e.Value[:len(e.Value)-1], []byte(`,"replaced":""}`))
+	if err := a.store.Memory.Put(t.Context(), key, value, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	b.refresh(t, handle, "")
+}
+
+// A log-in that another replica renews, while one that lost its lock looks at what was sent,
+// goes on.
+func TestRenewedWhileLookingAtTheNote(t *testing.T) {
+	a, b := newFleet(t)
+	handle := a.active(t)
+	id := a.ID(handle)
+	a.store.got = func(key store.Key) {
+		if key.Kind != session.KindRecord {
+			return
+		}
+		a.store.got = nil
+		overtake(t, b, id)
+		note := []byte(`{"token":"of rt-later","by":"another","sent":"2026-01-02T03:04:05Z"}`)
+		if err := b.store.Memory.Put(t.Context(), store.Key{Kind: "spent", ID: id}, note, time.Hour); err != nil {
+			t.Error(err)
+		}
+	}
+	a.refresh(t, handle, "store-unavailable")
+	if _, err := b.ByHandle(t.Context(), handle, ""); err != nil {
+		t.Errorf("the session has ended: %v", err)
+	}
+}
+
+// Who has a clock that is minutes off waits as long as the others.
+func TestQuestionWithWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newFleet(t)
+		fast := newReplica(t, a.helseID, a.store.Memory, func(o *session.Options) {
+			o.Shared, o.Secret = true, []byte("the fleet's")
+			o.Now = func() time.Time { return time.Now().Add(4 * time.Minute) }
+		})
+		handle := a.active(t)
+		a.store.full.Store(true)
+		a.refresh(t, handle, "store-unavailable")
+		fast.refresh(t, handle, "store-unavailable") // no time for a question yet
+		time.Sleep(20 * time.Second)
+		fast.refresh(t, handle, "store-unavailable")
+		time.Sleep(135 * time.Second)
+		b.refresh(t, handle, "store-unavailable") // asks
+		time.Sleep(14 * time.Second)
+		fast.refresh(t, handle, "store-unavailable")
+		time.Sleep(time.Second)
+		fast.helseID.refresh = func(int) (*helseid.Grant, error) { return nil, invalidGrant{} }
+		fast.refresh(t, handle, "session-expired")
+	})
+}
+
 // overtake writes another refresh token, as somebody does who took the lock over.
 func overtake(t *testing.T, r *rig, id string) {
 	t.Helper()

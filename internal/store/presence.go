@@ -1,16 +1,29 @@
 package store
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Presence is a [Store] that knows which of those who share it are there: the connection
-// of a process ends with it, in whatever way it dies. One that was stopped, or is cut off
-// in silence, is still there.
+// of a process ends with it, in whatever way it dies.
 type Presence interface {
-	// Attend has this process known under an ID, from soon on until stop or the end of
-	// the store. attends says whether it is, as far as the process knows.
-	Attend(id string) (attends func() bool, stop func())
-	// Attended says whether a process is known under an ID just now. One whose connection
-	// broke, or whose server gave way to another, is not, for up to nine seconds: so who
-	// must know looks for longer.
-	Attended(ctx context.Context, id string) (bool, error)
+	// Attend has this process be seen by the others, from soon on.
+	Attend() Attendance
+}
+
+// Attendance is one process's being there. It ends with the store, too.
+type Attendance interface {
+	// ID is the name under which others look for this process.
+	ID() string
+	// Seen says whether they would find it just now.
+	Seen(ctx context.Context) bool
+	// Gone looks for another process for ten seconds, and says whether it has ended. It was
+	// seen that long ago, or less. False may mean that nobody can tell: above all where
+	// connections were broken since then, since one that was only stopped has none any
+	// more. So what remains to be taken for dead is one that lives, and whose connections
+	// alone were broken, for the whole time.
+	Gone(ctx context.Context, id string, ago time.Duration) bool
+	// Leave ends it.
+	Leave()
 }

@@ -38,33 +38,44 @@ var errLineLost = errors.New("the connection that tells of changes was lost")
 // watch returns when the server has confirmed that it will tell: what happens from
 // now on closes the channel.
 func (h *hub) watch(ctx context.Context, name string) (<-chan struct{}, func(), error) {
-	return h.hear(ctx, name, nil)
-}
-
-// hear is watch for one who is called with each message instead, until the channel is
-// closed because the line tells no more. heard must neither wait nor call the hub.
-func (h *hub) hear(ctx context.Context, name string, heard func(message string)) (<-chan struct{}, func(), error) {
-	l, err := h.line(ctx, name)
+	heard, err := h.hear(ctx, name, nil)
 	if err != nil {
 		return nil, nil, err
+	}
+	return heard.lost, heard.leave, nil
+}
+
+// hearing is somebody's hearing of messages, through one line.
+type hearing struct {
+	lost  <-chan struct{} // closed when the line tells no more, or once it told who is woken once
+	leave func()
+	since time.Time // when the line's connection stood, at the latest
+}
+
+// hear is watch for one who is called with each message instead, until the line tells no
+// more. heard must neither wait nor call the hub.
+func (h *hub) hear(ctx context.Context, name string, heard func(message string)) (*hearing, error) {
+	l, err := h.line(ctx, name)
+	if err != nil {
+		return nil, err
 	}
 	asked := time.Now()
 	t, ch := l.join(name, heard)
 	if t == nil {
-		return nil, nil, errLineLost
+		return nil, errLineLost
 	}
 	select {
 	case <-t.ready:
-		return ch, func() { l.leave(name, ch) }, nil
+		return &hearing{ch, func() { l.leave(name, ch) }, l.since()}, nil
 	case <-l.lost:
-		return nil, nil, l.why
+		return nil, l.why
 	case <-ctx.Done():
 		l.leave(name, ch)
 		// Its server may be paused, or cut off, and another be master by now.
 		if time.Since(asked) >= h.timeout*9/10 && l.heard.Load() < asked.UnixNano() {
 			l.fail(errLineLost)
 		}
-		return nil, nil, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -124,9 +135,16 @@ type line struct {
 	heard   atomic.Int64  // when the server last said something, in Unix nanoseconds
 
 	mu     sync.Mutex // guards what follows
+	stood  time.Time  // when the server first said something
 	ended  bool
 	topics map[string]*topic
 	orders []order
+}
+
+func (l *line) since() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stood
 }
 
 // topic is a channel of the server that somebody here watches, or did just now. It
@@ -269,6 +287,9 @@ func (l *line) hear(message any) {
 	case *redis.Message:
 		l.wake(m.Channel, m.Payload)
 	case *redis.Subscription:
+		if l.stood.IsZero() {
+			l.stood = time.Now()
+		}
 		t := l.topics[m.Channel]
 		switch {
 		case t == nil:

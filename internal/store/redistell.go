@@ -48,16 +48,16 @@ type ear struct {
 	name     string
 	heard    func(id string)
 	messages chan string
-	hears    atomic.Bool // for all that is known
+	hears    atomic.Pointer[hearing] // nil while it does not
 }
 
 func (e *ear) listen(ctx context.Context) {
 	for ctx.Err() == nil {
-		if lost, leave, err := e.subscribe(ctx); err == nil {
-			e.hears.Store(true)
-			e.pass(ctx, lost)
-			e.hears.Store(false)
-			leave()
+		if h, err := e.subscribe(ctx); err == nil {
+			e.hears.Store(h)
+			e.pass(ctx, h.lost)
+			e.hears.Store(nil)
+			h.leave()
 		}
 		select {
 		case <-time.After(hearAgain/2 + rand.N(hearAgain)):
@@ -66,13 +66,13 @@ func (e *ear) listen(ctx context.Context) {
 	}
 }
 
-// subscribe returns when the server has confirmed; lost is closed when it tells no more.
-func (e *ear) subscribe(ctx context.Context) (lost <-chan struct{}, leave func(), err error) {
+// subscribe returns when the server has confirmed.
+func (e *ear) subscribe(ctx context.Context) (h *hearing, err error) {
 	_, err = e.store.do(ctx, "hear", e.name, func(ctx context.Context) (any, error) {
-		lost, leave, err = e.store.hub.hear(ctx, e.name, e.take)
+		h, err = e.store.hub.hear(ctx, e.name, e.take)
 		return nil, err
 	})
-	return lost, leave, err
+	return h, err
 }
 
 // take is called by the line, which waits for nobody.

@@ -80,9 +80,9 @@ func TestRedisToldIsSealed(t *testing.T) {
 	var heard listener
 	var messages listener
 	defer r.Hear("session", heard.take)()
-	_, leave, err := r.hub.hear(ctx, r.channel("session"), messages.take)
+	h, err := r.hub.hear(ctx, r.channel("session"), messages.take)
 	must(t, err)
-	defer leave()
+	defer h.leave()
 	wantTold(t, r, &heard, "secret-id")
 	stranger := openTest(t, s.url(), func(o *RedisOptions) { o.Keys = [][]byte{[]byte(strings.Repeat("x", keyLength))} })
 	name := r.channel("session")
