@@ -63,6 +63,9 @@ var mends = map[Reason]string{
 // Describe says for a caller what kept a store from doing what it was asked. It quotes
 // nothing that a server said.
 func Describe(err error) string {
+	if errors.Is(err, ErrUnreadable) {
+		return describes[Sealed]
+	}
 	f, shared := errors.AsType[*Failure](err)
 	if !shared {
 		return "the session store did not answer"

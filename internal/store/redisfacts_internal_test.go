@@ -177,7 +177,7 @@ func TestDescribe(t *testing.T) {
 		"the session store did not answer":                             errors.New("no bus"),
 		"the shared store did not answer":                              &Failure{Op: "get", Reason: Slow},
 		"the shared store is full":                                     fmt.Errorf("writing: %w", &Failure{Op: "put", Reason: Full}),
-		"the shared store holds an entry that this sidecar can't open": &Failure{Op: "get", Reason: Sealed},
+		"the shared store holds an entry that this sidecar can't open": fmt.Errorf("reading: %w (format 2)", ErrUnreadable),
 		"the shared store lacks replicas, and takes no writes":         &Failure{Op: "put", Reason: Replicas},
 	} {
 		if got := Describe(err); got != want {
