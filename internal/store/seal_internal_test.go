@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -45,6 +46,31 @@ func TestSealing(t *testing.T) {
 		if _, err := s.openFor(one, first[:n]); !errors.Is(err, errDamaged) {
 			t.Errorf("the first %d bytes: %v", n, err)
 		}
+	}
+}
+
+// Replicas of two versions stand side by side while one is rolled out. Were anything of
+// this to change, each would take what the other wrote for damaged and remove it, or not
+// find it at all.
+func TestFormatStays(t *testing.T) {
+	s := testSealer(t, "space", keyTwo, keyOne)
+	if got := s.name(one); got != "sfm:session:{mizAxBwJnpg1NQZN1TPggQ}" {
+		t.Errorf("the entry is called %s", got)
+	}
+	if got := s.namesID(); got != "Dlzd9vcwYekw" {
+		t.Errorf("the naming key is called %s", got)
+	}
+	written, err := hex.DecodeString("01842656960000000000000000426221a4a0fcca4823d476110ed219e3f80f47ffa424a9b9daef22549a8e59ff58efd1e1d0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.openFor(one, written)
+	if err != nil || string(e.Value) != "value" || e.Version != 0x426221a4a0fcca48 {
+		t.Errorf("%q, version %x, %v", e.Value, e.Version, err)
+	}
+	sealed := s.seal(s.name(one), one.ID, []byte("value"))
+	if !bytes.Equal(sealed[:nonceAt], written[:nonceAt]) || len(sealed) != len(written) {
+		t.Errorf("an entry begins with %x and has %d bytes", sealed[:nonceAt], len(sealed))
 	}
 }
 
