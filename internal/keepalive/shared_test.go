@@ -1,6 +1,7 @@
 package keepalive
 
 import (
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -453,4 +454,17 @@ func TestPageIsPruned(t *testing.T) {
 			t.Errorf("%d sessions are in the page", len(lines))
 		}
 	})
+}
+
+// Replicas of two versions read each other's pages while one is rolled out.
+func TestPageStays(t *testing.T) {
+	const written = `{"keeper":"k","poster":"p","until":"2026-01-02T03:04:05Z","sessions":[{"parent":"100100126","child":"999944582","journal":"j",` +
+		`"upstream":"session","path":"/Session","state":"open","since":"2026-01-02T03:04:05Z","sum":"s","expires":"2026-01-02T04:04:05Z"}]}`
+	var p page
+	if err := json.Unmarshal([]byte(written), &p); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := json.Marshal(&p); err != nil || string(again) != written {
+		t.Errorf("a page was\n%s\nand is now\n%s (%v)", written, again, err)
+	}
 }

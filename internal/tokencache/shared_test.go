@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -471,4 +472,19 @@ func TestLateTokenWasRenewed(t *testing.T) {
 			t.Errorf("%v, %v after %d fetches, want t2 after 2", token, err, m.made.Load())
 		}
 	})
+}
+
+// Replicas of two versions read what the other wrote while one is rolled out.
+func TestSharedFormsStay(t *testing.T) {
+	for written, into := range map[string]any{
+		`{"access_token":"t","type":"DPoP","sent":"2026-01-02T03:04:05Z","lifetime":3600000000000,"last":true}`: new(stored),
+		`{"gone":true,"until":{"one":1767323045}}`:                                                              new(subjectTokens),
+	} {
+		if err := json.Unmarshal([]byte(written), into); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := json.Marshal(into); err != nil || string(again) != written {
+			t.Errorf("%T was\n%s\nand is now\n%s (%v)", into, written, again, err)
+		}
+	}
 }
