@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,17 @@ func TestSuiteRedis(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		checkLeaks(t)
 		server := startRedis(t)
+		suite(t, replicas(server.url()))
+		agenda(t, server.url(), server)
+		nothingLeft(t, server)
+	})
+	t.Run("valkey", func(t *testing.T) {
+		program, err := exec.LookPath("valkey-server")
+		if err != nil {
+			t.Skip("no valkey-server to test with: not every system has a package of it")
+		}
+		checkLeaks(t)
+		server := startServer(t, program)
 		suite(t, replicas(server.url()))
 		agenda(t, server.url(), server)
 		nothingLeft(t, server)

@@ -43,12 +43,17 @@ type redisServer struct {
 // startRedis starts a server at a socket in a folder of its own.
 func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
+	return startServer(t, redisProgram(t), args...)
+}
+
+func startServer(t testing.TB, program string, args ...string) *redisServer {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "redis") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &redisServer{network: "unix", address: filepath.Join(dir, "s"), dir: dir}
+	s := &redisServer{program: program, network: "unix", address: filepath.Join(dir, "s"), dir: dir}
 	s.args = append([]string{"--port", "0", "--unixsocket", s.address}, args...)
 	s.run(t)
 	return s
@@ -58,7 +63,7 @@ func startRedis(t testing.TB, args ...string) *redisServer {
 func startRedisTCP(t testing.TB, args ...string) *redisServer {
 	t.Helper()
 	port := freePort(t)
-	s := &redisServer{network: "tcp", address: "127.0.0.1:" + port, dir: t.TempDir()}
+	s := &redisServer{program: redisProgram(t), network: "tcp", address: "127.0.0.1:" + port, dir: t.TempDir()}
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", port}, args...)
 	s.run(t)
 	return s
@@ -77,7 +82,6 @@ func freePort(t testing.TB) string {
 // run starts the program, also once more after a kill.
 func (s *redisServer) run(t testing.TB) {
 	t.Helper()
-	s.program = redisProgram(t)
 	s.process = exec.Command(s.program, append([]string{"--save", "", "--dir", s.dir}, s.args...)...)
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
@@ -184,7 +188,7 @@ func startSentinel(t testing.TB, master *redisServer) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
-	s := &redisServer{network: "tcp", address: "127.0.0.1:" + own}
+	s := &redisServer{program: redisProgram(t), network: "tcp", address: "127.0.0.1:" + own}
 	within(t, 10*time.Second, "the sentinel knows the replica", func() bool {
 		return strings.Contains(s.tryCommand("SENTINEL MASTER main"), "num-slaves\r\n$1\r\n1\r\n")
 	})
