@@ -43,11 +43,11 @@ func TestStoredFormsStay(t *testing.T) {
 			`"expect":{"pid":"1","sub":"s","hpr_number":"2"},"options":{"prompt":"login","acr_values":"a","login_hint":"h","max_auth_age":3,` +
 			`"redirect_uri":"u","tenant":{"parent":"100100126","journal":"j"}},"browser":"b",` +
 			`"person":{"Subject":"s","PID":"1","Name":"n","HPRNumber":"2","SecurityLevel":"4","AssuranceLevel":"high","SID":"i","AuthTime":"2026-01-02T03:04:05Z"},` +
-			`"refresh_token":"r","id_token":"t","key":"k","expires":"2026-01-02T11:04:05Z",` +
+			`"refresh_token":"r","replaced":"p","id_token":"t","key":"k","expires":"2026-01-02T11:04:05Z",` +
 			`"problem":{"code":"session-expired","reason":"w","detail":"d","hid":"HID-1001","helseid_error":"e"}}`: new(record),
 		`{"session":"s","verifier":"v","nonce":"n","redirect_uri":"u","browser":"b","pushed":"2026-01-02T03:04:05Z",` +
 			`"login":{"IDToken":"t","RefreshToken":"r","RefreshLifetime":1,"Thumbprint":"k"},"used_at":"2026-01-02T03:04:05Z","used_by":"f"}`: new(attempt),
-		`{"token":"t","by":"b","from":"f","sent":"2026-01-02T03:04:05Z","asked":"2026-01-02T03:04:05Z","away":true}`: new(spentNote),
+		`{"token":"t","by":"b","from":"f","sent":"2026-01-02T03:04:05Z","asked":"2026-01-02T03:04:05Z","gone":true}`: new(spentNote),
 	} {
 		wantForm(t, written, into)
 	}
