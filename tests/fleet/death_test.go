@@ -50,6 +50,7 @@ func TestDeathInARefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	const killed, stopped, other = 0, 1, 2
+	time.Sleep(3 * time.Second) // who looks must have been there before
 	w.knobs(t, `{"helseid":{"rotation_off":true,"fault":{"path":"/connect/token","delay_ms":1500}}}`)
 	for _, person := range []int{killed, stopped} { // each at the sidecar of that number
 		go w.ask(&call{ID: "begun", Sidecar: person, Person: person})
