@@ -10,12 +10,13 @@ type Ops struct {
 	Subscribes   float64
 	Unsubscribes float64
 	Claims       float64 // EVALSHA of claimScript and turnScript
+	Presents     float64 // EVALSHA of presentScript
 	Messages     float64 // that the store sends to those who are subscribed
 }
 
 // Commands is the sum of what the store is sent.
 func (o Ops) Commands() float64 {
-	return o.Gets + o.Puts + o.Obtains + o.Releases + o.Subscribes + o.Unsubscribes + o.Claims
+	return o.Gets + o.Puts + o.Obtains + o.Releases + o.Subscribes + o.Unsubscribes + o.Claims + o.Presents
 }
 
 // plus adds what happens, so many times.
@@ -27,12 +28,13 @@ func (o *Ops) plus(what Ops, times float64) {
 	o.Subscribes += times * what.Subscribes
 	o.Unsubscribes += times * what.Unsubscribes
 	o.Claims += times * what.Claims
+	o.Presents += times * what.Presents
 	o.Messages += times * what.Messages
 }
 
 // The steps of which all is made, each with the function that does it.
 var (
-	// session.(*Manager).known: the record is read. Where it is followed, and the channel
+	// session.(*Manager).recordForCall: the record is read. Where it is followed, and the channel
 	// is not listened to yet, subscribed comes beside it (store.(*line).join).
 	recordRead = Ops{Gets: 1}
 	subscribed = Ops{Subscribes: 1}
@@ -53,9 +55,9 @@ var (
 	refused  = Ops{Obtains: 2, Subscribes: 1}
 	wokenFor = Ops{Messages: 1, Unsubscribes: 1, Subscribes: 1}
 	// session.(*Manager).Refresh and noteSpent: record, note of use, note of the token
-	// that is sent, read and written, and the record once more, before; and, in rotate, the
-	// record read and written.
-	beforeSent = Ops{Gets: 4, Puts: 1}
+	// that is sent, read and written, whether others see this replica, and the record once
+	// more, before; and, in rotate, the record read and written.
+	beforeSent = Ops{Gets: 4, Puts: 1, Presents: 1}
 	afterSent  = Ops{Gets: 1, Puts: 1}
 	// tokencache.(*Cache).share: the token, and the list of its session.
 	tokenPut    = Ops{Puts: 1}

@@ -33,7 +33,7 @@ const (
 
 // Processor is how much of one core the server needs for what comes in a second.
 func (o Ops) Processor() float64 {
-	return 1e-6 * (getTime*o.Gets + putTime*o.Puts + lockTime*(o.Obtains+o.Releases) + lockTime*o.Claims + listenTime*(o.Subscribes+o.Unsubscribes+o.Messages))
+	return 1e-6 * (getTime*o.Gets + putTime*o.Puts + lockTime*(o.Obtains+o.Releases) + lockTime*(o.Claims+o.Presents) + listenTime*(o.Subscribes+o.Unsubscribes+o.Messages))
 }
 
 // weigh adds bytes and connections.
