@@ -54,9 +54,9 @@ type RedisOptions struct {
 	Roots *x509.CertPool
 	// Observe is told of every call: what it was ("get", "put", "put-if", "put-fenced",
 	// "take", "delete", "discard", "watch", "lock", "renew", "release", "due", "settle",
-	// "claim", "turn", "tell", "hear", "list", "check"), "" or why it failed, and how long it took. Beside these
-	// there are "replicate", when replicas did not have a write in time, and "open", when
-	// an entry was not to be opened. If nil, nobody is.
+	// "claim", "turn", "tell", "hear", "present", "list", "check"), "" or why it failed, and
+	// how long it took. Beside these there are "replicate", when replicas did not have a
+	// write in time, and "open", when an entry was not to be opened. If nil, nobody is.
 	Observe func(op string, failed Reason, took time.Duration)
 	// Warn is told what is wrong with the store while the work goes on. If nil, nobody
 	// is. The error holds no secret.
