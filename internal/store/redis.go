@@ -313,30 +313,37 @@ func (r *Redis) try(caller context.Context, op, name string, ask func(context.Co
 	ctx, cancel := context.WithTimeout(caller, r.o.Timeout)
 	defer cancel()
 	server := "" // where no cluster is known, that is what fails
-	if begun := time.Now(); r.engine.cluster != nil && r.breaker("").allow(begun) {
-		node, err := r.engine.node(ctx, name)
-		r.breaker("").ended(begun, time.Now(), reasonIf(caller, err))
-		if err != nil {
-			return nil, err
+	if b := r.breaker(server); r.engine.cluster != nil {
+		if era, ok := b.allow(); ok {
+			node, err := r.engine.node(ctx, name)
+			r.changed(caller, b.ended(era, reasonIf(caller, err)), op, err)
+			if err != nil {
+				return nil, err
+			}
+			server = node.Options().Addr
 		}
-		server = node.Options().Addr
 	}
-	b, begun := r.breaker(server), time.Now()
-	if !b.allow(begun) {
+	b := r.breaker(server)
+	era, ok := b.allow()
+	if !ok {
 		return nil, errResting
 	}
 	answer, err := ask(ctx)
-	resting, back := b.ended(begun, time.Now(), reasonIf(caller, err))
-	switch {
-	case resting:
+	r.changed(caller, b.ended(era, reasonIf(caller, err)), op, err)
+	return answer, err
+}
+
+// changed does what is to be done when the end of a call changed how a server is asked.
+func (r *Redis) changed(caller context.Context, c change, op string, err error) {
+	if c.rests && r.engine.cluster != nil {
+		r.engine.cluster.ReloadState(context.WithoutCancel(caller)) // another node may have its place
+	}
+	if c.tell {
 		r.o.Warn("the shared store fails and is left alone for moments", failure(caller, op, err))
-		if r.engine.cluster != nil {
-			r.engine.cluster.ReloadState(context.WithoutCancel(ctx)) // another node may have its place
-		}
-	case back:
+	}
+	if c.back {
 		r.o.Warn("the shared store answers again", nil)
 	}
-	return answer, err
 }
 
 func reasonIf(ctx context.Context, err error) Reason {
