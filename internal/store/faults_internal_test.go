@@ -129,6 +129,9 @@ func TestRedisNodeDown(t *testing.T) {
 	begun := time.Now()
 	for range 100 {
 		_, _ = r.Get(ctx, at[nodes[2].address][0])
+		if r.State().Resting.IsZero() {
+			t.Fatal("a node that is paused does not rest")
+		}
 	}
 	if took := time.Since(begun); took > 3*r.o.Timeout {
 		t.Errorf("100 calls for the node that is paused took %v", took)

@@ -79,7 +79,7 @@ type Redis struct {
 	publish string
 
 	mu       sync.Mutex // guards breakers
-	breakers map[string]*breaker
+	breakers map[string]*guard
 	health   health
 	marked   atomic.Int64 // when the keys were noted last, in Unix seconds
 
@@ -111,7 +111,7 @@ func OpenRedis(o RedisOptions) (*Redis, error) {
 		return nil, err
 	}
 	o.URL = ""
-	r := &Redis{o: o, engine: engine, seal: seal, queue: NewMemory(), publish: "publish", breakers: map[string]*breaker{}}
+	r := &Redis{o: o, engine: engine, seal: seal, queue: NewMemory(), publish: "publish", breakers: map[string]*guard{}}
 	if engine.cluster != nil {
 		r.publish = "spublish"
 	}
@@ -313,7 +313,7 @@ func (r *Redis) try(caller context.Context, op, name string, ask func(context.Co
 	ctx, cancel := context.WithTimeout(caller, r.o.Timeout)
 	defer cancel()
 	server := "" // where no cluster is known, that is what fails
-	if b := r.breaker(server); r.engine.cluster != nil {
+	if b := r.breaker(server, name); r.engine.cluster != nil {
 		if era, ok := b.allow(); ok {
 			node, err := r.engine.node(ctx, name)
 			r.changed(caller, b.ended(era, reasonIf(caller, err)), op, err)
@@ -323,7 +323,7 @@ func (r *Redis) try(caller context.Context, op, name string, ask func(context.Co
 			server = node.Options().Addr
 		}
 	}
-	b := r.breaker(server)
+	b := r.breaker(server, name)
 	era, ok := b.allow()
 	if !ok {
 		return nil, errResting
@@ -335,8 +335,8 @@ func (r *Redis) try(caller context.Context, op, name string, ask func(context.Co
 
 // changed does what is to be done when the end of a call changed how a server is asked.
 func (r *Redis) changed(caller context.Context, c change, op string, err error) {
-	if c.rests && r.engine.cluster != nil {
-		r.engine.cluster.ReloadState(context.WithoutCancel(caller)) // another node may have its place
+	if c.rests {
+		r.engine.renew() // another node may have its place, or will have by the end of this rest
 	}
 	if c.tell {
 		r.o.Warn("the shared store fails and is left alone for moments", failure(caller, op, err))
@@ -351,17 +351,6 @@ func reasonIf(ctx context.Context, err error) Reason {
 		return ""
 	}
 	return reasonOf(ctx, err)
-}
-
-func (r *Redis) breaker(server string) *breaker {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b := r.breakers[server]
-	if b == nil {
-		b = new(breaker)
-		r.breakers[server] = b
-	}
-	return b
 }
 
 // group are goroutines that Close waits for; none begins after that.

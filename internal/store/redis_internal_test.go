@@ -341,8 +341,10 @@ func TestRedisMoved(t *testing.T) {
 	checkLeaks(t)
 	nodes, ctx := startCluster(t), t.Context()
 	examineCluster(t, nodes)
-	r := openTest(t, "redis://"+nodes[0].address+"?cluster=true")
+	url := "redis://" + nodes[0].address + "?cluster=true"
+	r, late, told := openTest(t, url), keepMap(openTest(t, url)), keepMap(openTest(t, url))
 	must(t, r.Check(ctx))
+	must(t, late.Check(ctx))
 	for _, n := range nodes {
 		if err := openTest(t, "redis://"+n.address).Check(ctx); refusal(err) != Moved {
 			t.Errorf("a node given as a single server: %v", err)
@@ -353,6 +355,9 @@ func TestRedisMoved(t *testing.T) {
 	must(t, r.Put(ctx, one, []byte("v"), time.Hour))
 	name := r.seal.name(one)
 	changed, stop, err := r.Watch(ctx, one)
+	must(t, err)
+	defer stop()
+	moved, stop, err := told.Watch(ctx, one)
 	must(t, err)
 	defer stop()
 	slot := nodes[0].cli(t, "CLUSTER", "KEYSLOT", name)
@@ -374,7 +379,7 @@ func TestRedisMoved(t *testing.T) {
 	if e, err := r.Get(ctx, one); err != nil || string(e.Value) != "v" { // ASK
 		t.Errorf("while it moves: %q, %v", e.Value, err)
 	}
-	for _, i := range []int{to, from, 3 - to - from} {
+	for _, i := range []int{to, 3 - to - from, from} { // the one that tells its listeners is the last
 		nodes[i].cli(t, "CLUSTER", "SETSLOT", slot, "NODE", ids[to])
 	}
 	if e, err := r.Get(ctx, one); err != nil || string(e.Value) != "v" { // MOVED
@@ -386,20 +391,10 @@ func TestRedisMoved(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("the watcher of a channel that moved was not woken")
 	}
-	within(t, 5*time.Second, "the channel is found at its new place", func() bool {
-		changed, stop, err := r.Watch(ctx, one)
-		if err != nil {
-			return false
-		}
-		defer stop()
-		must(t, r.Put(ctx, one, []byte("x"), time.Hour))
-		select {
-		case <-changed:
-			return true
-		case <-time.After(100 * time.Millisecond):
-			return false
-		}
-	})
+	wantWatched(t, r, r, one)
+	wantWatched(t, late, r, one) // who has asked for nothing since
+	wantClosed(t, moved, "who was told that it moved")
+	within(t, 5*time.Second, "who was told looks where it is", func() bool { return place(t, told, name) == nodes[to].address })
 }
 
 func TestRedisTLS(t *testing.T) {

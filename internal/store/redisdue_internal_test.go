@@ -201,7 +201,7 @@ func agendaOthers(t *testing.T, a, _ *Redis) {
 	noted(t, a, 0, "person-1")
 	stranger := *a.seal
 	stranger.space = "another"
-	other := &Redis{o: a.o, engine: a.engine, seal: &stranger, hub: a.hub, publish: a.publish, breakers: map[string]*breaker{}}
+	other := &Redis{o: a.o, engine: a.engine, seal: &stranger, hub: a.hub, publish: a.publish, breakers: map[string]*guard{}}
 	wantIDs(t, "another client", claimAll(t, other, 0))
 	unknown := *a.seal
 	unknown.keys = []sealKey{{"none", []byte("none")}}

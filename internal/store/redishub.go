@@ -11,9 +11,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// silent is how long a line may say nothing before it is asked whether it lives,
-// and how long it then has to answer.
-const silent = 3 * time.Second
+const (
+	// silent is how long a line may say nothing before it is asked whether it lives,
+	// and how long it then has to answer.
+	silent = 3 * time.Second
+	// looksAgain is how often a line of a cluster looks whether its server still has what
+	// it listens to.
+	looksAgain = time.Second
+)
 
 // hub is where changes are heard of: one line (a connection that only listens) for
 // the process, in a cluster one for each node, however many watch. A line that
@@ -85,6 +90,11 @@ func (h *hub) line(ctx context.Context, name string) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
+	return h.lineTo(client)
+}
+
+// lineTo is the line to a server.
+func (h *hub) lineTo(client *redis.Client) (*line, error) {
 	server := client.Options().Addr
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -210,9 +220,14 @@ func (l *line) order(o order) {
 
 // tell carries orders out, as many at a time as are of one sort.
 func (l *line) tell() {
+	looks := time.NewTicker(looksAgain)
+	defer looks.Stop()
 	for {
 		select {
 		case <-l.more:
+		case <-looks.C:
+			l.look()
+			continue
 		case <-l.lost:
 			return
 		}
@@ -299,12 +314,31 @@ func (l *line) hear(message any) {
 			l.tidy(m.Channel, t)
 		case m.Kind == "sunsubscribe" && t.confirmed:
 			// Nobody asked for that: the channel has moved to another node.
-			for ch := range t.watchers {
-				close(ch)
-			}
-			delete(l.topics, m.Channel)
+			l.hub.engine.renew()
+			l.letGo(m.Channel, t)
 		}
 	}
+}
+
+// look lets go of what another node has by now. This one may be its replica: that takes
+// listeners, but it is not asked who listens.
+func (l *line) look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, t := range l.topics {
+		if t.confirmed && l.hub.engine.replaced(l.hub.life, l.server, name) {
+			l.letGo(name, t)
+			l.order(order{name, false})
+		}
+	}
+}
+
+// letGo wakes those who watch what the server has no more; l.mu is held.
+func (l *line) letGo(name string, t *topic) {
+	for ch := range t.watchers {
+		close(ch)
+	}
+	delete(l.topics, name)
 }
 
 // wake wakes those who watch a channel; l.mu is held. A message that comes before
@@ -333,6 +367,9 @@ func (l *line) fail(why error) {
 		return
 	}
 	l.ended = true
+	if l.hub.life.Err() == nil {
+		l.hub.engine.renew() // another node may have its place
+	}
 	for _, t := range l.topics {
 		for ch := range t.watchers {
 			close(ch)

@@ -26,12 +26,34 @@ func (r *Redis) State() State {
 	s.Kind, s.TLS = r.engine.kind, r.engine.tls
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, b := range r.breakers {
-		if since := b.restingSince(); !since.IsZero() && (s.Resting.IsZero() || since.Before(s.Resting)) {
+	for server, g := range r.breakers {
+		since := g.restingSince()
+		if since.IsZero() || server != "" && r.engine.replaced(r.life, server, g.asked) {
+			continue // nobody asks a server any more that was replaced, so its rest would not end
+		}
+		if s.Resting.IsZero() || since.Before(s.Resting) {
 			s.Resting = since
 		}
 	}
 	return s
+}
+
+// guard is the breaker of a server, and a name that it was asked for last.
+type guard struct {
+	breaker
+	asked string
+}
+
+func (r *Redis) breaker(server, name string) *breaker {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := r.breakers[server]
+	if g == nil {
+		g = new(guard)
+		r.breakers[server] = g
+	}
+	g.asked = name
+	return &g.breaker
 }
 
 // health remembers how calls ended.

@@ -146,6 +146,16 @@ func dialSentinel(u *url.URL, o RedisOptions) (*engine, error) {
 	return &engine{UniversalClient: client, single: client, kind: "sentinel"}, nil
 }
 
+// mapAge is how old the map of a cluster, which node holds what, may be before a call has
+// the client ask for it again; by itself it would use one for a minute, and so ask a node
+// that died long after another has its place. It costs each process a CLUSTER SLOTS every
+// two seconds or so: one small answer of any node, for which no call waits.
+const mapAge = 2 * time.Second
+
+// mapAgain is how long after something has shown that a map is wrong it is asked for a
+// second time.
+const mapAgain = 150 * time.Millisecond
+
 func dialCluster(u *url.URL, o RedisOptions) (*engine, error) {
 	if u.Scheme == "unix" || strings.Trim(u.Path, "/0") != "" {
 		return nil, &AddressError{"names a socket or a database; a cluster has neither"}
@@ -155,6 +165,7 @@ func dialCluster(u *url.URL, o RedisOptions) (*engine, error) {
 		return nil, errUnread
 	}
 	c.DialerRetries, c.ContextTimeoutEnabled, c.DisableIdentity = 1, true, true
+	c.ClusterStateReloadInterval = mapAge
 	c.DisableRoutingPolicies = true // every command of ours has one key, or keys of one slot
 	c.TLSConfig = trusting(c.TLSConfig, o)
 	client := redis.NewClusterClient(c)
@@ -183,6 +194,26 @@ func (e *engine) node(ctx context.Context, name string) (*redis.Client, error) {
 		return e.single, nil
 	}
 	return e.cluster.MasterForKey(ctx, name)
+}
+
+// replaced says whether another node of a cluster has what a server had, by the map that
+// the client has.
+func (e *engine) replaced(ctx context.Context, server, name string) bool {
+	if e.cluster == nil {
+		return false
+	}
+	node, err := e.cluster.MasterForKey(ctx, name)
+	return err == nil && node.Options().Addr != server
+}
+
+// renew has the map of a cluster asked for, and once more a moment later: the nodes do not
+// all learn at once what has changed. It waits for nothing: who calls at once may still
+// be sent to the node of before.
+func (e *engine) renew() {
+	if e.cluster != nil {
+		e.cluster.ReloadState(context.Background())
+		time.AfterFunc(mapAgain, func() { e.cluster.ReloadState(context.Background()) })
+	}
 }
 
 // masters calls f for each server that is written to, one after the other.
