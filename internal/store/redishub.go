@@ -18,6 +18,8 @@ const (
 	// looksAgain is how often a line of a cluster looks whether its server still has what
 	// it listens to.
 	looksAgain = time.Second
+	// sample is at how much of that, as chance has it, unless some of it is gone.
+	sample = 200
 )
 
 // hub is where changes are heard of: one line (a connection that only listens) for
@@ -226,7 +228,9 @@ func (l *line) tell() {
 		select {
 		case <-l.more:
 		case <-looks.C:
-			l.look()
+			if l.sharded {
+				l.look()
+			}
 			continue
 		case <-l.lost:
 			return
@@ -325,8 +329,13 @@ func (l *line) hear(message any) {
 func (l *line) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	seen, found := 0, false
 	for name, t := range l.topics {
+		if seen++; seen > sample && !found {
+			return
+		}
 		if t.confirmed && l.hub.engine.replaced(l.hub.life, l.server, name) {
+			found = true
 			l.letGo(name, t)
 			l.order(order{name, false})
 		}
