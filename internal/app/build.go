@@ -28,6 +28,7 @@ import (
 // house is the rooms, built bottom-up in the order of its fields. It is the only
 // place where they meet.
 type house struct {
+	visits  bool // it serves nobody, and is gone soon
 	cfg     *config.Config
 	log     *slog.Logger
 	version string

@@ -119,7 +119,7 @@ func (d ownDesk) end(ctx context.Context, c session.Choice, tell func(endedRow))
 func visitStore(cfg *config.Config, log *slog.Logger, version string) (ownDesk, error) {
 	visiting := *cfg
 	visiting.SFM.SessionKeepalive = false // it is gone too soon to keep any
-	h := &house{cfg: &visiting, log: log, version: version, metrics: telemetry.NewMetrics(version)}
+	h := &house{visits: true, cfg: &visiting, log: log, version: version, metrics: telemetry.NewMetrics(version)}
 	var keyless error
 	steps := []func() error{
 		func() (err error) { h.witness, err = newWitness(version, cfg.SFM.Upstreams); return err },

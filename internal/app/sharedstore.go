@@ -156,9 +156,9 @@ func (h *house) teller() store.Teller {
 	return h.shared
 }
 
-// presence is the store, where replicas share one.
+// presence is the store, where replicas share one. A visitor is not there for long.
 func (h *house) presence() store.Presence {
-	if h.shared == nil {
+	if h.shared == nil || h.visits {
 		return nil
 	}
 	return h.shared
