@@ -109,14 +109,15 @@ func (m *Manager) claim(ctx context.Context, c Callback) (attempt, error) {
 // refuseUsed refuses a state that was used. A log-in that is still pending when nobody can
 // be exchanging its code any more, or when who did that is gone, was cut off.
 func (m *Manager) refuseUsed(ctx context.Context, state string, a attempt, version uint64) error {
-	age, err := m.writtenAgo(ctx, m.stateKey(state), attemptLifetime, m.now().Sub(a.Used))
+	byOwn := m.now().Sub(a.Used)
+	age, err := m.writtenAgo(ctx, m.stateKey(state), attemptLifetime, byOwn)
 	if err != nil {
 		return err
 	}
-	if age >= spentLife {
+	if min(age, byOwn) >= spentLife {
 		return m.cutOff(ctx, a.Session)
 	}
-	m.whenGone(a.Session, a.From, age, func(ctx context.Context) error {
+	m.whenGone(a.Session, a.From, max(age, byOwn), func(ctx context.Context) error {
 		// Who had it may have given it back, for another to exchange the code.
 		if _, now, err := m.getAttempt(ctx, state); err != nil || now != version {
 			return err

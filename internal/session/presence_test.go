@@ -104,11 +104,13 @@ func TestSenderGone(t *testing.T) {
 	for name, c := range map[string]struct {
 		there bool
 		stood time.Duration // before the first call of the other
+		ahead time.Duration // the store's clock was before, that it has now is not
 		sent  bool          // once more, after ten seconds
 	}{
-		"died":            {false, time.Hour, true},
-		"is there":        {true, time.Hour, false},
-		"nobody can tell": {false, 20 * time.Second, false},
+		"died":             {false, time.Hour, 0, true},
+		"is there":         {true, time.Hour, 0, false},
+		"nobody can tell":  {false, 20 * time.Second, 0, false},
+		"by another clock": {false, 20 * time.Second, 15 * time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -119,6 +121,15 @@ func TestSenderGone(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				r.all(c.there)
 				r.stood = c.stood
+				key := store.Key{Kind: "spent", ID: b.ID(handle)}
+				note, err := b.store.Memory.Get(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				left := 24*time.Hour - 20*time.Second + c.ahead
+				if err := b.store.Memory.Put(t.Context(), key, note.Value, left); err != nil {
+					t.Fatal(err)
+				}
 				b.refresh(t, handle, "store-unavailable")
 				time.Sleep(9 * time.Second)
 				b.refresh(t, handle, "store-unavailable")

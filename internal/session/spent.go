@@ -89,7 +89,8 @@ func (m *Manager) heed(ctx context.Context, s *spending, n spentNote, version ui
 
 // refuseSpent is the refusal of a token that may not be sent, since its sender may have the
 // answer. It has the sender looked for, and puts the question to it where that is due.
-// Times count that have passed by the store's clock and by the own.
+// Clocks may be off, and servers replaced: of the two ages of a note, by the store's clock and
+// by the own, that counts which lets less happen.
 func (m *Manager) refuseSpent(ctx context.Context, s *spending, n spentNote, version uint64) error {
 	now := m.o.Now()
 	age, err := m.writtenAgo(ctx, spentKey(s.id), remembered, now.Sub(n.Sent))
@@ -107,7 +108,7 @@ func (m *Manager) refuseSpent(ctx context.Context, s *spending, n spentNote, ver
 			return storeError(err)
 		}
 	case n.Asked.IsZero(): // else the note is older than it looks
-		m.whenGone(n.By, n.From, age, func(ctx context.Context) error { return m.noteGone(ctx, s.id, n.By) })
+		m.whenGone(n.By, n.From, max(age, now.Sub(n.Sent)), func(ctx context.Context) error { return m.noteGone(ctx, s.id, n.By) })
 	}
 	return &Error{Kind: codeStore, Text: "the log-in is being renewed by another replica, which could not store the outcome yet", after: tryAgain}
 }

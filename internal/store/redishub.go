@@ -56,7 +56,7 @@ func (h *hub) watch(ctx context.Context, name string) (<-chan struct{}, func(), 
 type hearing struct {
 	lost  <-chan struct{} // closed when the line tells no more, or once it told who is woken once
 	leave func()
-	since time.Time // when the line's connection stood, at the latest
+	since time.Time // when the server confirmed that it tells here, on this connection
 }
 
 // hear is watch for one who is called with each message instead, until the line tells no
@@ -73,7 +73,7 @@ func (h *hub) hear(ctx context.Context, name string, heard func(message string))
 	}
 	select {
 	case <-t.ready:
-		return &hearing{ch, func() { l.leave(name, ch) }, l.since()}, nil
+		return &hearing{ch, func() { l.leave(name, ch) }, t.since}, nil
 	case <-l.lost:
 		return nil, l.why
 	case <-ctx.Done():
@@ -147,16 +147,9 @@ type line struct {
 	heard   atomic.Int64  // when the server last said something, in Unix nanoseconds
 
 	mu     sync.Mutex // guards what follows
-	stood  time.Time  // when the server first said something
 	ended  bool
 	topics map[string]*topic
 	orders []order
-}
-
-func (l *line) since() time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stood
 }
 
 // topic is a channel of the server that somebody here watches, or did just now. It
@@ -164,6 +157,7 @@ func (l *line) since() time.Time {
 type topic struct {
 	ready     chan struct{} // closed when the server has confirmed
 	confirmed bool
+	since     time.Time                              // when it did; read after ready is closed
 	watchers  map[chan struct{}]func(message string) // nil for one who is woken once
 }
 
@@ -306,14 +300,11 @@ func (l *line) hear(message any) {
 	case *redis.Message:
 		l.wake(m.Channel, m.Payload)
 	case *redis.Subscription:
-		if l.stood.IsZero() {
-			l.stood = time.Now()
-		}
 		t := l.topics[m.Channel]
 		switch {
 		case t == nil:
 		case (m.Kind == "subscribe" || m.Kind == "ssubscribe") && !t.confirmed:
-			t.confirmed = true
+			t.confirmed, t.since = true, time.Now()
 			close(t.ready)
 			l.tidy(m.Channel, t)
 		case m.Kind == "sunsubscribe" && t.confirmed:

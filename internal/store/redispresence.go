@@ -11,8 +11,8 @@ const (
 	// presentEvery is how often Gone looks, and presentLooks how often it does.
 	presentEvery = time.Second
 	presentLooks = 11
-	// olderBy is how much longer than needed the looker's own connection must have
-	// stood: the other's may have taken a while to be confirmed.
+	// olderBy is how much longer than needed who looks must have been there: times are
+	// told by two clocks.
 	olderBy = 2 * time.Second
 )
 
@@ -29,7 +29,7 @@ return {redis.call(ARGV[1], KEYS[1], ''), redis.call(ARGV[1], KEYS[2], '')}`)
 //
 // What is not counted may be at another server: one that others took for the master,
 // or that was the master once. So who looks has its own channel counted in the same
-// step, on a connection that has stood since before the other was seen. All these
+// step, and must have listened there since before the other was seen. All these
 // channels are at one node of a cluster, the one at which everybody hears of ends.
 type attendance struct {
 	store *Redis

@@ -101,6 +101,24 @@ func TestRedisPresenceIsSure(t *testing.T) {
 	}
 }
 
+// Since when one listens is not since when the connection stands: what a node of a cluster
+// has was another's before.
+func TestRedisHearsSince(t *testing.T) {
+	s, ctx := startRedis(t), t.Context()
+	r := openTest(t, s.url())
+	first, err := r.hub.hear(ctx, "sfm:one", func(string) {})
+	must(t, err)
+	time.Sleep(100 * time.Millisecond)
+	later := time.Now()
+	second, err := r.hub.hear(ctx, "sfm:two", func(string) {})
+	must(t, err)
+	again, err := r.hub.hear(ctx, "sfm:one", func(string) {})
+	must(t, err)
+	if !first.since.Before(later) || second.since.Before(later) || !again.since.Equal(first.since) {
+		t.Errorf("listens since %v, since %v, and since %v", first.since, second.since, again.since)
+	}
+}
+
 // A process that has ended is gone after ten seconds. Who was seen within them is not, and
 // where the server was replaced, before or within, nobody can tell: one that was only
 // stopped has no connection then.
