@@ -59,8 +59,8 @@ dist: ## archives, checksums and bills of materials in bin/dist, the same bytes 
 	cd tests && $(GO) run ./dist -root .. -out ../$(bin)/dist -version '$(VERSION)'
 
 # Tests that run beside each other mostly wait: for a token to run out, for a lease to
-# end. Two at once, as many as a small machine has processors, would leave it idle.
-parallel := -parallel 6
+# end. As many at once as a small machine has processors, two, would leave it idle.
+parallel := -p 3 -parallel 6
 
 unit: browser desktop redis wine ## the tests alone
 	$(if $(race),,@echo 'no C compiler: the tests run without the race detector')
