@@ -61,10 +61,11 @@ dist: ## archives, checksums and bills of materials in bin/dist, the same bytes 
 # Tests that run beside each other mostly wait: for a token to run out, for a lease to
 # end. As many at once as a small machine has processors, two, would leave it idle.
 parallel := -p 3 -parallel 6
+longest  := ./internal/app # begun first, so that it does not end alone
 
 unit: browser desktop redis wine ## the tests alone
 	$(if $(race),,@echo 'no C compiler: the tests run without the race detector')
-	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) $(parallel) -shuffle=on ./...
+	TEST_ARTIFACTS='$(CURDIR)/$(bin)/artifacts' $(GO) test $(race) $(parallel) -shuffle=on $(longest) ./...
 
 # A module of its own, so that what these tests need is no dependency of the product.
 around: redis $(tools)/helm ## test what the product comes in: images, charts, a fleet of processes
